@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
+import * as path from 'node:path';
+import process from 'node:process';
+import { CochleaError } from '../errors.ts';
+import type { FileHandle, FileSystem } from './types.ts';
+
+function explain(error: unknown, path: string, doing: string): CochleaError {
+  const code = (error as { code?: string }).code ?? '';
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new CochleaError('file-missing', `no such file or folder: ${path}`, undefined, { cause: error });
+  const why: Record<string, string> = {
+    EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only', ENOSPC: 'the disk is full',
+    EDQUOT: 'the disk quota is used up', EISDIR: 'it is a folder', EMFILE: 'too many files are open', EEXIST: 'it exists already',
+  };
+  return new CochleaError('file-system', `cannot ${doing} ${path}: ${why[code] ?? (error as Error).message}`, undefined, { cause: error });
+}
+
+async function attempt<T>(path: string, doing: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof CochleaError) throw error;
+    throw explain(error, path, doing);
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  // Not every platform lets a folder be opened; the rename itself is atomic without it.
+  try {
+    const handle = await fs.open(folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch {}
+}
+
+const hour = 3_600_000;
+
+const partialName = (base: string, tag: string): string => `.${base}.${tag}.partial`;
+
+/** Removes what killed processes left beside a target: partial files that nobody has written to for an hour. */
+async function removeAbandoned(folder: string, base: string): Promise<void> {
+  for (const name of await fs.readdir(folder)) {
+    const tag = name.slice(base.length + 2, -'.partial'.length);
+    if (name !== partialName(base, tag) || !/^[0-9a-f]{12}$/.test(tag)) continue;
+    const partial = path.join(folder, name);
+    const { mtimeMs } = await fs.stat(partial);
+    if (mtimeMs < Date.now() - hour) await fs.rm(partial, { force: true });
+  }
+}
+
+export const files: FileSystem = {
+  read: (p) => attempt(p, 'read', async () => {
+    const buffer = await fs.readFile(p);
+    return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  }),
+  readText: (p) => attempt(p, 'read', () => fs.readFile(p, 'utf8')),
+  open: (p) => attempt(p, 'open', async (): Promise<FileHandle> => {
+    const handle = await fs.open(p, 'r');
+    const { size } = await handle.stat();
+    return {
+      size,
+      read: (offset, length) => attempt(p, 'read', async () => {
+        const bytes = new Uint8Array(Math.max(0, Math.min(length, size - offset)));
+        let filled = 0;
+        while (filled < bytes.length) {
+          const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, offset + filled);
+          if (bytesRead === 0) break;
+          filled += bytesRead;
+        }
+        return bytes.subarray(0, filled);
+      }),
+      close: () => handle.close(),
+    };
+  }),
+  info: (p) => attempt(p, 'look at', async () => {
+    try {
+      const s = await fs.stat(p);
+      return { isDirectory: s.isDirectory(), size: s.size, modified: s.mtimeMs };
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '')) return undefined;
+      throw error;
+    }
+  }),
+  list: (p) => attempt(p, 'list', async () => (await fs.readdir(p)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))),
+  makeFolder: (p) => attempt(p, 'create', async () => {
+    await fs.mkdir(p, { recursive: true });
+  }),
+  write: (p, content) => attempt(p, 'write', async () => {
+    const folder = path.dirname(p);
+    await fs.mkdir(folder, { recursive: true });
+    const beside = path.join(folder, partialName(path.basename(p), randomBytes(6).toString('hex')));
+    try {
+      const handle = await fs.open(beside, 'wx');
+      try {
+        if (typeof content === 'string' || content instanceof Uint8Array) await handle.writeFile(content);
+        else for await (const piece of content) await handle.writeFile(piece);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await fs.rename(beside, p);
+    } catch (error) {
+      await fs.rm(beside, { force: true });
+      throw error;
+    }
+    await syncFolder(folder);
+    await removeAbandoned(folder, path.basename(p)).catch(() => {}); // the file itself is written
+  }),
+  append: (p, content) => attempt(p, 'append to', async () => {
+    await fs.mkdir(path.dirname(p), { recursive: true });
+    const handle = await fs.open(p, 'a');
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }),
+  rename: (from, to) => attempt(from, 'rename', () => fs.rename(from, to)),
+  remove: (p) => attempt(p, 'remove', () => fs.rm(p, { recursive: true, force: true })),
+  temporaryFolder: (prefix) => attempt(tmpdir(), 'create a folder in', () => fs.mkdtemp(path.join(tmpdir(), prefix))),
+};
+
+/** COCHLEA_CACHE, else the platform's own place for caches. */
+export function cacheFolder(): string {
+  const chosen = process.env['COCHLEA_CACHE'];
+  if (chosen) return path.resolve(chosen);
+  if (process.platform === 'win32') return path.join(process.env['LOCALAPPDATA'] ?? path.join(homedir(), 'AppData', 'Local'), 'cochlea', 'cache');
+  if (process.platform === 'darwin') return path.join(homedir(), 'Library', 'Caches', 'cochlea');
+  return path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'cochlea');
+}

@@ -1,0 +1,83 @@
+/** What the house needs from a runtime. Everything above floor 0 sees only this. */
+
+export type RuntimeName = 'node' | 'deno' | 'browser';
+
+export interface FileInfo {
+  isDirectory: boolean;
+  /** Bytes. */
+  size: number;
+  /** Milliseconds since 1970. */
+  modified: number;
+}
+
+/** A file opened for reading at any offset. */
+export interface FileHandle {
+  readonly size: number;
+  /** Reads up to `length` bytes at `offset`; shorter only at the end of the file. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+export interface FileSystem {
+  /** Throws CochleaError `file-missing` when there is nothing at the path, `file-system` otherwise; so do all below. */
+  read(path: string): Promise<Uint8Array>;
+  readText(path: string): Promise<string>;
+  open(path: string): Promise<FileHandle>;
+  /** Undefined when nothing is there. */
+  info(path: string): Promise<FileInfo | undefined>;
+  /** Names in a folder, sorted by code unit. */
+  list(path: string): Promise<string[]>;
+  makeFolder(path: string): Promise<void>;
+  /**
+   * Writes beside the target, fsyncs and renames: the target is either what it was or the whole new file.
+   * Creates missing parent folders. A list of pieces is written one after the other.
+   */
+  write(path: string, content: string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
+  /** Appends and fsyncs. A torn last line after a crash is the reader's to ignore. */
+  append(path: string, content: string | Uint8Array): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file or a whole folder; nothing there is no error. */
+  remove(path: string): Promise<void>;
+  /** A fresh empty folder below the system's temporary folder. */
+  temporaryFolder(prefix: string): Promise<string>;
+}
+
+/** Path arithmetic of the runtime's own platform. */
+export interface Paths {
+  join(...parts: string[]): string;
+  resolve(...parts: string[]): string;
+  relative(from: string, to: string): string;
+  dirname(path: string): string;
+  basename(path: string, extension?: string): string;
+  extname(path: string): string;
+  isAbsolute(path: string): boolean;
+}
+
+export interface ProcessResult {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Runtime {
+  readonly name: RuntimeName;
+  /** E.g. `node 20.20.2`, `deno 2.9.6`, `Chrome 147`. */
+  readonly version: string;
+  readonly files: FileSystem;
+  readonly paths: Paths;
+  /** The GPU entry point (Dawn in Node, wgpu in Deno, the page's own in a browser); undefined when there is none. */
+  gpu(): Promise<GPU | undefined>;
+  /** Frees what gpu() holds, so that the process can end. */
+  releaseGpu(): void;
+  environment(name: string): string | undefined;
+  /** Logical processors. */
+  readonly processors: number;
+  /** Where downloaded models and unpacked adapters are kept: COCHLEA_CACHE, else the platform's cache folder. */
+  cacheFolder(): string;
+  /** Runs a program to its end without a shell. */
+  run(program: string, args: readonly string[], options?: { cwd?: string; env?: Record<string, string> }): Promise<ProcessResult>;
+  /** SHA-256 in lower-case hex, incrementally. */
+  sha256(): { update(bytes: Uint8Array): void; hex(): string };
+  /** Resident memory of this process in bytes, 0 where unknown. */
+  residentBytes(): number;
+}
