@@ -1,0 +1,58 @@
+// The dead latents' loss, row by row: they reconstruct what the live ones left over.
+//
+//   e = t - out                                    held fixed: no gradient flows into it
+//   a[b,:] = r_aux[b,:] * gain_b + shift_b         AFFINE 1 (SAELens 6.18); r_aux[b,:] with 0 (6.36.2 and later)
+//   weight = coefficient * min(n_dead / k_aux, 1)
+//   aux_stats[b] = weight * sum_d (a - e)^2
+//   g_aux[b,:] = weight * 2 (a - e) / B * (gain_b | 1)      (written over r_aux)
+//
+// With no dead latent everything is zero. One workgroup per row; fixed summation tree.
+const WG = 64u;
+const AFFINE = 0u;
+
+struct Params { rows: u32, d_in: u32, stride: u32, k_aux: u32, batch: u32, coefficient: f32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> t: array<f32>; // [rows, stride]
+@group(0) @binding(2) var<storage, read> out: array<f32>; // [rows, stride]
+@group(0) @binding(3) var<storage, read> row_affine: array<vec2f>; // [rows]
+@group(0) @binding(4) var<storage, read> dead: array<u32>; // count, then latents
+@group(0) @binding(5) var<storage, read_write> r_aux: array<f32>; // [rows, stride]
+@group(0) @binding(6) var<storage, read_write> aux_stats: array<f32>; // [rows]
+
+var<workgroup> tree: array<f32, WG>;
+
+fn tree_sum(value: f32, thread: u32) -> f32 {
+  tree[thread] = value;
+  workgroupBarrier();
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
+    if (thread < half) { tree[thread] += tree[thread + half]; }
+    workgroupBarrier();
+  }
+  let total = tree[0];
+  workgroupBarrier();
+  return total;
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let row = wid.x + wid.y * groups.x;
+  if (row >= p.rows) { return; }
+  let base = row * p.stride;
+  let weight = p.coefficient * min(f32(dead[0]) / f32(p.k_aux), 1.0);
+  var gain = 1.0;
+  var shift = 0.0;
+  if (AFFINE == 1u) {
+    gain = row_affine[row].x;
+    shift = row_affine[row].y;
+  }
+  let scale = weight * 2.0 / f32(p.batch) * gain;
+  var squares = 0.0;
+  for (var d = thread; d < p.d_in; d += WG) {
+    let difference = r_aux[base + d] * gain + shift - (t[base + d] - out[base + d]);
+    r_aux[base + d] = scale * difference;
+    squares += difference * difference;
+  }
+  let total = tree_sum(squares, thread);
+  if (thread == 0u) { aux_stats[row] = weight * total; }
+}

@@ -1,0 +1,48 @@
+// dz[b,j] = g[b,:] . W_dec[i_bj,:] for the kept pairs of each row that lie in one shard.
+//
+// RELU 1: dz is zero where the kept value is not positive (the derivative of relu); RELU 0: every pair (auxiliary loss).
+// One workgroup per row: eight lanes share a pair's dot product, WG / 8 pairs at a time; each lane strides over the
+// columns and the eight partial sums are added in lane order.
+const WG = 64u;
+const LANES = 8u;
+const RELU = 1u;
+
+struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, stride: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> indices: array<u32>; // [rows, k]
+@group(0) @binding(2) var<storage, read> values: array<f32>; // [rows, k]
+@group(0) @binding(3) var<storage, read> g: array<vec4f>; // [rows, stride]
+@group(0) @binding(4) var<storage, read> W_dec: array<vec4f>; // this shard: [latents, stride]
+@group(0) @binding(5) var<storage, read_write> dz: array<f32>; // [rows, k]
+
+var<workgroup> partial: array<f32, WG>;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let row = wid.x + wid.y * groups.x;
+  if (row >= p.rows) { return; }
+  let columns = p.stride / 4u;
+  let lane = thread % LANES;
+  for (var first = 0u; first < p.k; first += WG / LANES) {
+    let j = first + thread / LANES;
+    let pair = row * p.k + j;
+    var latent = p.latents;
+    if (j < p.k) { latent = indices[pair] - p.first_latent; }
+    let here = latent < p.latents;
+    var sum = 0.0;
+    if (here) {
+      for (var d = lane; d < columns; d += LANES) {
+        sum += dot(g[row * columns + d], W_dec[latent * columns + d]);
+      }
+    }
+    partial[thread] = sum;
+    workgroupBarrier();
+    if (lane == 0u && here) {
+      var total = partial[thread];
+      for (var other = 1u; other < LANES; other++) { total += partial[thread + other]; }
+      dz[pair] = select(total, 0.0, RELU == 1u && values[pair] <= 0.0);
+    }
+    workgroupBarrier();
+  }
+}

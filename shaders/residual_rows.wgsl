@@ -1,0 +1,62 @@
+// The reconstruction's error, row by row, and the gradient that starts the backward pass.
+//
+//   out[b,:] = r[b,:] * gain_b + shift_b          (written over r)
+//   e = out - t
+//   g[b,:] = 2 e / B * gain_b                     = d mse / d r,   mse = mean_b sum_d e^2
+//   stats[b] = (sum_d e^2, sum_d (t - mean)^2, their ratio, number of kept values above zero)
+//
+// One workgroup per row; fixed summation tree. Padding columns stay zero.
+const WG = 64u;
+
+struct Params { rows: u32, d_in: u32, stride: u32, k: u32, batch: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> t: array<f32>; // [rows, stride]
+@group(0) @binding(2) var<storage, read> mean: array<f32>; // [stride], the batch's mean of t
+@group(0) @binding(3) var<storage, read> row_affine: array<vec2f>; // [rows]
+@group(0) @binding(4) var<storage, read> values: array<f32>; // [rows, k]
+@group(0) @binding(5) var<storage, read_write> r: array<f32>; // [rows, stride]
+@group(0) @binding(6) var<storage, read_write> g: array<f32>; // [rows, stride]
+@group(0) @binding(7) var<storage, read_write> stats: array<vec4f>; // [rows]
+
+var<workgroup> tree: array<f32, WG>;
+
+fn tree_sum(value: f32, thread: u32) -> f32 {
+  tree[thread] = value;
+  workgroupBarrier();
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
+    if (thread < half) { tree[thread] += tree[thread + half]; }
+    workgroupBarrier();
+  }
+  let total = tree[0];
+  workgroupBarrier();
+  return total;
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let row = wid.x + wid.y * groups.x;
+  if (row >= p.rows) { return; }
+  let base = row * p.stride;
+  let affine = row_affine[row];
+  let scale = 2.0 / f32(p.batch) * affine.x;
+  var error_squares = 0.0;
+  var spread = 0.0;
+  for (var d = thread; d < p.d_in; d += WG) {
+    let out = r[base + d] * affine.x + affine.y;
+    let e = out - t[base + d];
+    let deviation = t[base + d] - mean[d];
+    r[base + d] = out;
+    g[base + d] = scale * e;
+    error_squares += e * e;
+    spread += deviation * deviation;
+  }
+  var firing = 0.0;
+  for (var j = thread; j < p.k; j += WG) {
+    if (values[row * p.k + j] > 0.0) { firing += 1.0; }
+  }
+  let error_total = tree_sum(error_squares, thread);
+  let spread_total = tree_sum(spread, thread);
+  let active_total = tree_sum(firing, thread);
+  if (thread == 0u) { stats[row] = vec4f(error_total, spread_total, error_total / spread_total, active_total); }
+}

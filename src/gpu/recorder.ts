@@ -1,0 +1,90 @@
+/**
+ * Collects dispatches into one compute pass of one submission: a pass and a submission per kernel cost
+ * many times the dispatch itself. Uniform blocks of all dispatches travel in one write per submission.
+ */
+import { CochleaError } from '../errors.ts';
+import type { Gpu, Kernel } from './gpu.ts';
+import { packFields } from './shader.ts';
+import type { Shard, Tensor } from './tensor.ts';
+
+const SLOT = 256; // the largest alignment of uniform offsets that WebGPU allows an adapter to ask for
+const SLOTS = 1024;
+const MAX_GROUPS = 65535;
+
+/** The uniform blocks of one submission, on both sides of the bus. */
+export class UniformArena {
+  readonly buffer: GPUBuffer;
+  readonly host = new DataView(new ArrayBuffer(SLOT * SLOTS));
+
+  constructor(device: GPUDevice) {
+    this.buffer = device.createBuffer({ label: 'uniform arena', size: SLOT * SLOTS, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+  }
+}
+
+export class Recorder {
+  readonly gpu: Gpu;
+  readonly #arena: UniformArena;
+  #encoder: GPUCommandEncoder;
+  #pass: GPUComputePassEncoder | undefined;
+  #used = 0;
+  /** Dispatches recorded since this recorder was made. */
+  dispatches = 0;
+
+  constructor(gpu: Gpu, arena: UniformArena) {
+    this.gpu = gpu;
+    this.#arena = arena;
+    this.#encoder = gpu.device.createCommandEncoder();
+  }
+
+  /**
+   * One dispatch. Tensors or shards go by the names that the shader gives its bindings, parameters by the names of
+   * its uniform block. `groups` as a number is folded over x and y where it passes 65,535; such kernels
+   * compute their index from both.
+   */
+  dispatch(kernel: Kernel, tensors: Record<string, Tensor | Shard>, parameters: Record<string, number>, groups: number | readonly [number, number]): void {
+    const [x, y] = typeof groups === 'number' ? fold(groups) : groups;
+    if (x === 0 || y === 0) return;
+    if (x > MAX_GROUPS || y > MAX_GROUPS) throw new CochleaError('gpu-error', `${kernel.name}: a grid of ${x} x ${y} workgroups is over the limit`);
+    if (this.#used === SLOTS) this.submit();
+    const offset = this.#used++ * SLOT;
+    packFields(kernel.name, kernel.fields, parameters, this.#arena.host, offset);
+    this.#pass ??= this.#encoder.beginComputePass();
+    this.#pass.setPipeline(kernel.pipeline);
+    this.#pass.setBindGroup(0, this.gpu.bindGroup(kernel, tensors, this.#arena.buffer), [offset]);
+    this.#pass.dispatchWorkgroups(x, y);
+    this.dispatches++;
+  }
+
+  /** Fills with zeros. Clears end the running pass: record them before the dispatches. */
+  clear(tensor: Tensor): void {
+    this.#endPass();
+    for (const shard of tensor.shards) this.#encoder.clearBuffer(shard.buffer);
+  }
+
+  /** Copies between buffers; ends the running pass. */
+  copy(from: GPUBuffer, to: GPUBuffer, bytes: number, fromOffset = 0, toOffset = 0): void {
+    this.#endPass();
+    this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+  }
+
+  /** Hands everything recorded so far to the GPU; the recorder can go on. */
+  submit(): void {
+    this.gpu.throwIfFailed();
+    this.#endPass();
+    if (this.#used > 0) this.gpu.device.queue.writeBuffer(this.#arena.buffer, 0, this.#arena.host.buffer, 0, this.#used * SLOT);
+    this.gpu.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = this.gpu.device.createCommandEncoder();
+    this.#used = 0;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+  }
+}
+
+function fold(groups: number): [number, number] {
+  if (groups <= MAX_GROUPS) return [groups, 1];
+  const y = Math.ceil(groups / MAX_GROUPS);
+  return [Math.ceil(groups / y), y];
+}

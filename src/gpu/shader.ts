@@ -1,0 +1,69 @@
+/**
+ * What the launchers need to know of a shader, read from its own text: the storage bindings by name, the
+ * fields of its uniform block, and its typed constants, which may be replaced before compiling.
+ */
+import { CochleaError } from '../errors.ts';
+
+/** A shader's name and text. */
+export interface ShaderSource {
+  name: string;
+  text: string;
+}
+
+export interface ShaderBinding {
+  name: string;
+  binding: number;
+  writable: boolean;
+}
+
+export interface ShaderField {
+  name: string;
+  type: 'u32' | 'f32';
+}
+
+export interface ShaderLayout {
+  bindings: ShaderBinding[];
+  fields: ShaderField[];
+}
+
+/** Reads the declarations of one shader. The uniform block is `var<uniform> p: Params`, scalars only. */
+export function readLayout(shader: ShaderSource): ShaderLayout {
+  const bindings: ShaderBinding[] = [];
+  const declaration = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:/g;
+  for (const [, binding, access, name] of shader.text.matchAll(declaration)) {
+    bindings.push({ name: name!, binding: Number(binding), writable: access === 'read_write' });
+  }
+  const block = /struct Params\s*\{([^}]*)\}/.exec(shader.text);
+  if (!block) throw new CochleaError('gpu-error', `${shader.name}.wgsl has no struct Params`);
+  const fields = block[1]!.split(',').map((part) => part.trim()).filter((part) => part !== '').map((part): ShaderField => {
+    const field = /^(\w+)\s*:\s*(u32|f32)$/.exec(part);
+    if (!field) throw new CochleaError('gpu-error', `${shader.name}.wgsl: Params holds something other than u32 and f32: ${part}`);
+    return { name: field[1]!, type: field[2] as 'u32' | 'f32' };
+  });
+  return { bindings, fields };
+}
+
+/** Replaces `const NAME = 64u;` lines. A constant that the shader does not declare is an error. */
+export function replaceConstants(shader: ShaderSource, constants: Record<string, number>): string {
+  let text = shader.text;
+  for (const [name, value] of Object.entries(constants)) {
+    const line = new RegExp(`^const ${name} = \\d+u;`, 'm');
+    if (!line.test(text)) throw new CochleaError('gpu-error', `${shader.name}.wgsl has no constant ${name}`);
+    text = text.replace(line, `const ${name} = ${value}u;`);
+  }
+  return text;
+}
+
+/** Packs one uniform block; every field must be given and nothing else. */
+export function packFields(shader: string, fields: readonly ShaderField[], values: Record<string, number>, into: DataView, offset: number): void {
+  fields.forEach(({ name, type }, index) => {
+    const value = values[name];
+    if (value === undefined) throw new CochleaError('gpu-error', `${shader}: parameter ${name} is missing`);
+    if (type === 'u32') into.setUint32(offset + index * 4, value, true);
+    else into.setFloat32(offset + index * 4, value, true);
+  });
+  if (Object.keys(values).length !== fields.length) {
+    const unknown = Object.keys(values).filter((name) => !fields.some((field) => field.name === name));
+    throw new CochleaError('gpu-error', `${shader}: unknown parameter ${unknown.join(', ')}`);
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * A matrix in GPU memory, row-major. A matrix too large for one storage binding is split by rows into shards;
+ * kernels run shard by shard. Rows of float matrices are padded to whole vec4s; the padding is zero and stays so.
+ */
+import { CochleaError } from '../errors.ts';
+
+export type DType = 'f32' | 'u32';
+
+/** Rows first ... first + rows - 1 of a tensor, in one buffer. */
+export interface Shard {
+  readonly buffer: GPUBuffer;
+  readonly first: number;
+  readonly rows: number;
+}
+
+export interface TensorShape {
+  label: string;
+  dtype: DType;
+  rows: number;
+  columns: number;
+  /** Elements from one row to the next; default: `columns` rounded up to a multiple of four. */
+  stride?: number;
+  /** Rows of each shard but the last; default: all rows in one. */
+  shardRows?: number;
+}
+
+export class Tensor {
+  readonly label: string;
+  readonly dtype: DType;
+  readonly rows: number;
+  readonly columns: number;
+  readonly stride: number;
+  readonly shards: readonly Shard[];
+
+  constructor(shape: TensorShape, shards: readonly Shard[]) {
+    this.label = shape.label;
+    this.dtype = shape.dtype;
+    this.rows = shape.rows;
+    this.columns = shape.columns;
+    this.stride = shape.stride ?? padded(shape.columns);
+    this.shards = shards;
+  }
+
+  /** The buffer of a tensor that is in one piece. */
+  get buffer(): GPUBuffer {
+    if (this.shards.length !== 1) throw new CochleaError('gpu-error', `${this.label} is in ${this.shards.length} shards`);
+    return this.shards[0]!.buffer;
+  }
+
+  get bytes(): number {
+    return this.shards.reduce((sum, shard) => sum + shard.buffer.size, 0);
+  }
+
+  destroy(): void {
+    for (const shard of this.shards) shard.buffer.destroy();
+  }
+}
+
+/** The next multiple of four. */
+export function padded(columns: number): number {
+  return Math.ceil(columns / 4) * 4;
+}
+
+/** Bytes of one shard's buffer: whole vec4s, at least one. */
+export function shardBytes(rows: number, stride: number): number {
+  return Math.max(16, Math.ceil((rows * stride) / 4) * 16);
+}

@@ -1,0 +1,30 @@
+import { CochleaError } from '../errors.ts';
+import type { Gpu, Tensor } from '../gpu/index.ts';
+
+/** Throws unless the tensor holds at least `rows` rows of exactly `columns` columns. */
+export function expectShape(what: string, tensor: Tensor, rows: number, columns: number): void {
+  if (tensor.rows < rows || tensor.columns !== columns) {
+    throw new CochleaError('gpu-error', `${what}: ${tensor.label} is [${tensor.rows}, ${tensor.columns}], expected [${rows}, ${columns}]`);
+  }
+}
+
+/** Throws unless two weights are split into the same shards. */
+export function expectSameShards(what: string, a: Tensor, b: Tensor): void {
+  if (a.shards.length !== b.shards.length || a.shards.some((shard, i) => shard.rows !== b.shards[i]!.rows)) {
+    throw new CochleaError('gpu-error', `${what}: ${a.label} and ${b.label} are split differently`);
+  }
+}
+
+/** Workgroups of `size` invocations that cover n. */
+export function groupsFor(n: number, size = 64): number {
+  return Math.ceil(n / size);
+}
+
+/**
+ * Invocations of a workgroup that works on one row or one latent. Hardware wants a wave or two; a software adapter runs a workgroup on one CPU
+ * core and pays at every barrier for every vector of lanes in it, so there the fewest is the fastest (SwiftShader has 4 lanes, lavapipe 8).
+ */
+export function rowWorkgroup(gpu: Gpu): number {
+  if (!gpu.adapter.software) return 64;
+  return /llvmpipe/i.test(gpu.adapter.description) ? 8 : 4;
+}

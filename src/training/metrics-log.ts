@@ -1,0 +1,65 @@
+import { CochleaError } from '../errors.ts';
+import { runtime } from '../runtime/index.ts';
+import type { StepMetrics } from './trainer.ts';
+
+/** The names under which SAELens logs each metric. */
+export const metricNames = {
+  step: 'step', learningRate: 'details/current_learning_rate', overallLoss: 'losses/overall_loss', mseLoss: 'losses/mse_loss',
+  auxiliaryLoss: 'losses/auxiliary_reconstruction_loss', explainedVariance: 'metrics/explained_variance',
+  explainedVarianceLegacy: 'metrics/explained_variance_legacy', l0: 'metrics/l0', dead: 'sparsity/dead_features',
+  meanPassesSinceFired: 'sparsity/mean_passes_since_fired', gradientNorm: 'details/gradient_norm',
+} as const satisfies Record<keyof StepMetrics, string>;
+
+/** metrics.jsonl of a run: every n-th step, and the first and last. Lines are collected and written in a batch. */
+export class MetricsLog {
+  readonly #path: string;
+  readonly #every: number;
+  readonly #steps: number;
+  #lines = '';
+  /** The last metrics in the file when it was opened. */
+  readonly last: StepMetrics | undefined;
+
+  private constructor(path: string, every: number, steps: number, last: StepMetrics | undefined) {
+    this.#path = path;
+    this.#every = every;
+    this.#steps = steps;
+    this.last = last;
+  }
+
+  /** Keeps the lines up to step `from`, which is where the run goes on, and drops those behind it. */
+  static async open(path: string, every: number, from: number, steps: number): Promise<MetricsLog> {
+    const before = from === 0 ? [] : (await readMetrics(path)).filter(({ step }) => step <= from);
+    await runtime.files.write(path, before.map(line).join(''));
+    return new MetricsLog(path, every, steps, before.at(-1));
+  }
+
+  async add(metrics: StepMetrics): Promise<void> {
+    const { step } = metrics;
+    if (step % this.#every !== 0 && step !== 1 && step !== this.#steps) return;
+    this.#lines += line(metrics);
+    if (this.#lines.length > 1 << 14) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#lines !== '') await runtime.files.append(this.#path, this.#lines);
+    this.#lines = '';
+  }
+}
+
+function line(metrics: StepMetrics): string {
+  return `${JSON.stringify(Object.fromEntries(Object.entries(metricNames).map(([field, name]) => [name, metrics[field as keyof StepMetrics]])))}\n`;
+}
+
+/** Reads a metrics.jsonl; a torn last line is left out. Empty when there is no file. */
+export async function readMetrics(path: string): Promise<StepMetrics[]> {
+  if (!await runtime.files.info(path)) return [];
+  const lines = (await runtime.files.readText(path)).split('\n').slice(0, -1);
+  return lines.map((text, index) => {
+    try {
+      const fields = JSON.parse(text) as Record<string, number>;
+      return Object.fromEntries(Object.entries(metricNames).map(([field, name]) => [field, fields[name]])) as unknown as StepMetrics;
+    } catch {
+      throw new CochleaError('file-damaged', `${path}: line ${index + 1} is not JSON`);
+    }
+  });
+}
