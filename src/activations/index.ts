@@ -1,0 +1,14 @@
+export type { ActivationInfo, ClipLabel, FrameChunk, FrameSource } from './types.ts';
+export { StatisticsAccumulator } from './statistics.ts';
+export type { FrameStatistics } from './statistics.ts';
+export type { Manifest } from './manifest.ts';
+export type { StoreDType } from './shard.ts';
+export { ActivationWriter } from './store-writer.ts';
+export type { ClipToStore, WriterOptions } from './store-writer.ts';
+export { ActivationStore } from './store.ts';
+export { openTensorSource } from './tensor-source.ts';
+export { clipSource } from './clip-source.ts';
+export type { ClipFrames } from './clip-source.ts';
+export { MixingBuffer } from './mixing-buffer.ts';
+export type { MixingOptions, MixingState } from './mixing-buffer.ts';
+export { collect } from './collect.ts';

@@ -1,0 +1,142 @@
+/** The two readable files of an activation store: manifest.json and shards.jsonl. */
+
+import { CochleaError } from '../errors.ts';
+import { runtime } from '../runtime/index.ts';
+import type { StoreDType } from './shard.ts';
+import { gamma } from './statistics.ts';
+import type { FrameStatistics } from './statistics.ts';
+import type { ActivationInfo } from './types.ts';
+
+const format = 'cochlea activations';
+const version = 1;
+
+/** Numbers in a shard: no store needs more, and a damaged manifest must not make a writer allocate it. */
+export const maxShardElements = 2 ** 28;
+
+export interface Manifest {
+  /** False while the store is being written, or was left in the middle of it; then the totals are missing. */
+  complete: boolean;
+  /** dataSha256 is the SHA-256 of one line `["<clip id>","<sha256 of its recording>"]` per clip, in order; empty until complete. */
+  info: ActivationInfo;
+  dtype: StoreDType;
+  rowsPerShard: number;
+  shards: number;
+  clips: number;
+  rows: number;
+  statistics: FrameStatistics | undefined;
+}
+
+export const manifestPath = (folder: string): string => runtime.paths.join(folder, 'manifest.json');
+export const indexPath = (folder: string): string => runtime.paths.join(folder, 'shards.jsonl');
+export const shardName = (number: number): string => `shard-${String(number).padStart(6, '0')}.msgpack`;
+
+export async function writeManifest(folder: string, { statistics, ...manifest }: Manifest): Promise<void> {
+  let moments: object | undefined;
+  if (statistics) {
+    const { mean, variance, ...numbers } = statistics;
+    moments = { ...numbers, mean: [...mean], variance: [...variance] };
+  }
+  const text = JSON.stringify({ format, version, ...manifest, statistics: moments }, null, 2);
+  // One number per line is what nobody reads: lists of numbers go on one line.
+  await runtime.files.write(manifestPath(folder), `${text.replace(/\[\n[\s\d.eE+,-]*\]/g, (list) => list.replace(/\s+/g, ' '))}\n`);
+}
+
+/** Undefined when there is no manifest. Throws `file-damaged` for one that is not ours or not whole. */
+export async function readManifest(folder: string): Promise<Manifest | undefined> {
+  const path = manifestPath(folder);
+  if (await runtime.files.info(path) === undefined) return undefined;
+  const damaged = (what: string): CochleaError => new CochleaError('file-damaged', `${path} ${what}`);
+  let fields: Manifest & { format: unknown; version: unknown };
+  try {
+    fields = JSON.parse(await runtime.files.readText(path));
+  } catch (error) {
+    if (error instanceof CochleaError) throw error;
+    throw damaged('is not JSON');
+  }
+  if (fields?.format !== format) throw damaged('is not the manifest of an activation store');
+  if (fields.version !== version) {
+    throw new CochleaError('file-damaged', `${path} has format version ${JSON.stringify(fields.version)}, this program reads ${version}`,
+      'use a newer cochlea');
+  }
+  const { info, dtype, complete, rowsPerShard, shards, clips, rows, statistics } = fields;
+  const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+  const texts = info && [info.model, info.modelSha256, info.hook, info.dataSha256];
+  const whole = texts?.every((text) => typeof text === 'string') && (info.layer === null || Number.isInteger(info.layer))
+    && isCount(info.dIn) && info.dIn > 0 && info.frameRate > 0 && Number.isFinite(info.sampleRate)
+    && (dtype === 'f16' || dtype === 'f32') && typeof complete === 'boolean'
+    && [rowsPerShard, shards, clips, rows].every(isCount) && rowsPerShard > 0 && rowsPerShard * info.dIn <= maxShardElements;
+  if (!whole) throw damaged('has fields that cannot be');
+  if (!complete) return { complete, info, dtype, rowsPerShard, shards, clips, rows, statistics: undefined };
+
+  const isVector = (value: unknown): boolean => Array.isArray(value) && value.length === info.dIn && value.every(Number.isFinite);
+  if (!statistics || !isVector(statistics.mean) || !isVector(statistics.variance) || statistics.rows !== rows
+    || !Number.isFinite(statistics.meanNorm) || !Number.isFinite(statistics.meanSquaredNorm)) {
+    throw damaged('has statistics that cannot be');
+  }
+  const mean = Float64Array.from(statistics.mean);
+  const variance = Float64Array.from(statistics.variance);
+  // gamma is in the file for people: it can be infinite, which JSON cannot say.
+  const moments = { ...statistics, mean, variance, gamma: gamma(mean, variance) };
+  return { complete, info, dtype, rowsPerShard, shards, clips, rows, statistics: moments };
+}
+
+/** A line of shards.jsonl: one finished shard, with [id, sha256 of the recording] of every clip that ends in it. */
+export interface IndexLine {
+  file: string;
+  rows: number;
+  bytes: number;
+  sha256: string;
+  clips: [string, string][];
+}
+
+const blockBytes = 1 << 20;
+const maxLineBytes = 64 << 20;
+
+/**
+ * The whole lines of shards.jsonl with the byte at which each ends, read block by block. A last line without its end,
+ * left by a kill, is not given. Throws `file-damaged` for a line that is not what the shard of its number must have.
+ */
+export async function* readIndex(folder: string): AsyncGenerator<{ line: IndexLine; end: number }> {
+  const path = indexPath(folder);
+  if (await runtime.files.info(path) === undefined) return;
+  const handle = await runtime.files.open(path);
+  try {
+    let held = new Uint8Array(0);
+    let offset = 0; // of `held` in the file
+    let number = 0;
+    while (offset + held.length < handle.size) {
+      const block = await handle.read(offset + held.length, blockBytes);
+      if (block.length === 0) return;
+      const joined = new Uint8Array(held.length + block.length);
+      joined.set(held);
+      joined.set(block, held.length);
+      let begin = 0;
+      for (let newline = joined.indexOf(10, held.length); newline >= 0; newline = joined.indexOf(10, begin)) {
+        yield { line: parseIndexLine(joined.subarray(begin, newline), number++, path), end: offset + newline + 1 };
+        begin = newline + 1;
+      }
+      offset += begin;
+      held = joined.slice(begin);
+      if (held.length > maxLineBytes) {
+        throw new CochleaError('file-damaged', `line ${number + 1} of ${path} is longer than ${maxLineBytes} bytes`);
+      }
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** One line, the one of shard `number`. */
+export function parseIndexLine(bytes: Uint8Array, number: number, path: string): IndexLine {
+  let line: IndexLine | undefined;
+  try {
+    line = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {}
+  const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+  const isPair = (pair: unknown): boolean => Array.isArray(pair) && pair.length === 2 && pair.every((text) => typeof text === 'string');
+  if (!line || line.file !== shardName(number) || !isCount(line.rows) || !isCount(line.bytes) || !/^[0-9a-f]{64}$/.test(line.sha256)
+    || !Array.isArray(line.clips) || !line.clips.every(isPair)) {
+    throw new CochleaError('file-damaged', `line ${number + 1} of ${path} does not describe ${shardName(number)}`);
+  }
+  return line;
+}

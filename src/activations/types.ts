@@ -1,0 +1,49 @@
+import type { FrameStatistics } from './statistics.ts';
+
+/** Where frames come from. */
+export interface ActivationInfo {
+  /** Name and SHA-256 of the model. */
+  model: string;
+  modelSha256: string;
+  /** Name of the hook point, and its layer where it belongs to one. */
+  hook: string;
+  layer: number | null;
+  dIn: number;
+  /** Frames per second of sound. */
+  frameRate: number;
+  /** Samples per second of the sound that the model was given. */
+  sampleRate: number;
+  /** SHA-256 over what the frames were computed from. */
+  dataSha256: string;
+}
+
+export interface ClipLabel {
+  id: string;
+  path: string;
+  labels: Record<string, string>;
+}
+
+/** Some rows of a source, in order. Never padding. */
+export interface FrameChunk {
+  /** [rows, dIn] */
+  x: Float32Array;
+  rows: number;
+  /** Per row: the index of its clip in `clips`. */
+  clip: Uint32Array;
+  /** Per row: seconds from the beginning of its clip. */
+  time: Float32Array;
+  clips: ClipLabel[];
+}
+
+export interface FrameSource {
+  readonly dIn: number;
+  readonly info: ActivationInfo;
+  /** Rows of one epoch, when known. */
+  readonly rows: number | undefined;
+  /**
+   * The chunks of one epoch from chunk `from` on, in an order that depends on (seed, epoch) alone; epoch
+   * undefined: stored order. Holds one chunk and at most the next.
+   */
+  chunks(options: { seed: number; epoch: number | undefined; from: number }): AsyncIterable<FrameChunk>;
+  statistics(): Promise<FrameStatistics>;
+}

@@ -1,0 +1,12 @@
+export { decodeFloat16, encodeFloat16 } from './dtype.ts';
+export type { DType, FloatDType } from './dtype.ts';
+export { readMatrixRows } from './byte-source.ts';
+export type { MatrixFile } from './byte-source.ts';
+export { openSafetensors, parseSafetensors, safetensorsPieces, writeSafetensors } from './safetensors.ts';
+export type { Safetensors, TensorInfo, TensorPiece, TensorToWrite } from './safetensors.ts';
+export { openNpy, parseNpy, writeNpy } from './npy.ts';
+export type { Npy } from './npy.ts';
+export { logSparsity, readSaelensFolder, writeSaelensFolder } from './saelens.ts';
+export type { SaelensFolder, SaelensTensor, SaelensToWrite } from './saelens.ts';
+export { saelensVersion } from './saelens-config.ts';
+export type { Json, SaelensConfig } from './saelens-config.ts';
