@@ -1,0 +1,186 @@
+import { CochleaError } from '../errors.ts';
+import { runtime } from '../runtime/index.ts';
+import { chooseFamily, guessFamily, type Family, type FamilyName, type FamilyOptions } from './families.ts';
+import { cutAt } from './graph.ts';
+import { activationNodes, findHooks, resolveHook, type HookPoint } from './hooks.ts';
+import { resolveModel } from './models.ts';
+import { openSession, type RunOutput } from './session.ts';
+import { detachWeights, readModel } from './weights.ts';
+
+export interface EncodedClip {
+  /** [rows, dIn]; row i stands at i / frameRate seconds. */
+  frames: Float32Array;
+  rows: number;
+  dIn: number;
+  /** Rows before padding: rows 0 ... valid - 1 are real sound. */
+  valid: number;
+}
+
+export interface Encoder {
+  readonly model: { readonly name: string; readonly family: FamilyName; readonly sha256: string; readonly source: string };
+  readonly hook: HookPoint;
+  readonly dIn: number;
+  /** Of the samples that encode takes, in Hz. */
+  readonly sampleRate: number;
+  /** Frames per second. */
+  readonly frameRate: number;
+  /**
+   * The activations of one clip, mono, full scale 1. How long clips are split: families.ts.
+   * Throws CochleaError `audio` when the clip is shorter than a frame or has samples that are no numbers.
+   */
+  encode(samples: Float32Array): Promise<EncodedClip>;
+  /** Frees the model. The encoder cannot be used after it. */
+  close(): Promise<void>;
+}
+
+export interface EncoderOptions extends FamilyOptions {
+  /** A name of `knownModels`, a path of an .onnx file, or a folder with one. */
+  model: string;
+  /** A hook point's name (`listHooks`), or any tensor's. */
+  hook: string;
+  /** Threads of the wasm runtime, at most 4 unless said otherwise; the first encoder of a process chooses for all. */
+  threads?: number;
+  /** Told in one line what is being fetched, when something is. */
+  onProgress?: (line: string) => void;
+}
+
+export interface ModelDescription {
+  name: string;
+  path: string;
+  /** Where it came from: a package, or the path itself. */
+  source: string;
+  sha256: string;
+  producer: string;
+  opset: number;
+  /** Undefined when the graph looks like none: then only its graph can be looked at. */
+  family: FamilyName | undefined;
+  hooks: HookPoint[];
+  /** Names of all tensors that hold activations, in order of computation: any can be hooked if it has one vector per frame. */
+  tensors: string[];
+}
+
+/** What the model's folder says of its input, in the file that Transformers and its exporters write. */
+async function readPreprocessor(modelPath: string): Promise<Pick<FamilyOptions, 'normalize' | 'sampleRate'>> {
+  const folder = runtime.paths.dirname(modelPath);
+  for (const place of [folder, runtime.paths.dirname(folder)]) {
+    if (place !== folder && runtime.paths.basename(folder) !== 'onnx') continue;
+    const path = runtime.paths.join(place, 'preprocessor_config.json');
+    if (!(await runtime.files.info(path))) continue;
+    let config: { do_normalize?: unknown; sampling_rate?: unknown };
+    try {
+      config = JSON.parse(await runtime.files.readText(path)) ?? {};
+    } catch (error) {
+      throw new CochleaError('file-damaged', `${path}: not JSON (${(error as Error).message})`);
+    }
+    return {
+      ...(typeof config.do_normalize === 'boolean' && { normalize: config.do_normalize }),
+      ...(typeof config.sampling_rate === 'number' && config.sampling_rate > 0 && { sampleRate: config.sampling_rate }),
+    };
+  }
+  return {};
+}
+
+/** Everything a person can hook in a model, in order of computation. */
+export async function listHooks(model: string, onProgress?: (line: string) => void): Promise<ModelDescription> {
+  const { name, path, source } = await resolveModel(model, onProgress);
+  const { model: graph, sha256 } = await readModel(path);
+  return {
+    name, path, source, sha256,
+    producer: graph.producer, opset: graph.opset, family: guessFamily(graph), hooks: findHooks(graph),
+    tensors: activationNodes(graph).flatMap((node) => node.outputs),
+  };
+}
+
+type Layout = { dIn: number; rowsFirst: boolean };
+
+/** From the shape that the graph promises, where that leaves no doubt: [batch, frames, features]. */
+function promisedLayout(shape: readonly (number | string)[], family: Family): Layout | undefined {
+  const [, middle, last] = shape;
+  if (shape.length !== 3 || typeof last !== 'number' || !(typeof middle === 'string' || middle === family.rowsPerWindow)) return undefined;
+  return { dIn: last, rowsFirst: true };
+}
+
+/** From what the model makes of a little silence: the axis that is as long as there are frames. */
+function observedLayout(output: RunOutput, rows: number, hook: HookPoint, file: string): Layout {
+  const { dims } = output;
+  const [secondLast = 0, last = 0] = dims.slice(-2);
+  if (dims.slice(0, -2).every((d) => d === 1)) {
+    if (secondLast === rows) return { dIn: last, rowsFirst: true };
+    if (last === rows && secondLast > 0) return { dIn: secondLast, rowsFirst: false };
+  }
+  throw new CochleaError('hook', `${file}: tensor '${hook.tensor}' is [${dims.join(', ')}] for ${rows} frames: not one vector per frame`, 'choose another hook');
+}
+
+/** One window's output as [rows, dIn]. */
+function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: number, file: string): Float32Array {
+  const expected = rowsFirst ? [rows, dIn] : [dIn, rows];
+  if (dims.length < 2 || data.length !== rows * dIn || dims.at(-2) !== expected[0] || dims.at(-1) !== expected[1]) {
+    throw new CochleaError('model', `${file}: it made [${dims.join(', ')}] where ${rows} frames of ${dIn} were due`, 'its frame clock is not understood: please report the model');
+  }
+  if (rowsFirst) return data;
+  const frames = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++) for (let i = 0; i < dIn; i++) frames[row * dIn + i] = data[i * rows + row]!;
+  return frames;
+}
+
+function checkSamples(samples: Float32Array, family: Family): void {
+  if (samples.length < family.fewestSamples) {
+    const need = `one frame needs ${family.fewestSamples} (${((1000 * family.fewestSamples) / family.sampleRate).toFixed(0)} ms at ${family.sampleRate} Hz)`;
+    throw new CochleaError('audio', `the clip has ${samples.length} samples, but ${need}`, 'leave it out');
+  }
+  const bad = samples.findIndex((x) => !Number.isFinite(x));
+  if (bad >= 0) throw new CochleaError('audio', `sample ${bad} of the clip is ${samples[bad]}, not a number`, 'the recording is damaged: leave it out');
+}
+
+/**
+ * Opens a model cut off at a hook point: nothing behind it is loaded or computed.
+ * Throws CochleaError `hook` for a hook the model does not have, `model` for a file that is no usable encoder,
+ * `fetch` when a known model cannot be brought here, `file-missing` for a path where nothing is.
+ */
+export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
+  const { name, path, source } = await resolveModel(options.model, options.onProgress);
+  const { model, sha256 } = await readModel(path);
+  const hook = resolveHook(model, findHooks(model), options.hook, options.model);
+  const cut = cutAt(model, [hook.tensor]);
+  const stated = await readPreprocessor(path);
+  const family = chooseFamily(model, cut, { ...options, normalize: options.normalize ?? stated.normalize, sampleRate: options.sampleRate ?? stated.sampleRate });
+  const session = await openSession(await detachWeights(cut, runtime.paths.dirname(path)), path, options.threads);
+  let layout = promisedLayout(session.shape, family);
+  try {
+    if (!layout) {
+      const silence = new Float32Array(family.fewestSamples + 4 * family.hop);
+      layout = observedLayout(await session.run(family.feed(silence)), family.windows(silence.length)[0]!.rows, hook, path);
+    }
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  const { dIn } = layout, held = layout;
+  let open = true;
+  return {
+    model: { name, family: family.name, sha256, source },
+    hook: { ...hook, shape: session.shape },
+    dIn,
+    sampleRate: family.sampleRate,
+    frameRate: family.sampleRate / family.hop,
+    async encode(samples) {
+      checkSamples(samples, family);
+      const clip = family.prepare(samples), windows = family.windows(samples.length);
+      const rows = windows.reduce((sum, window) => sum + window.rows, 0);
+      let frames: Float32Array | undefined, at = 0;
+      for (const window of windows) {
+        const output = await session.run(family.feed(clip.subarray(window.from, window.to)));
+        const own = framesOf(output, held, window.rows, path);
+        if (windows.length === 1) frames = own;
+        else (frames ??= new Float32Array(rows * dIn)).set(own, at);
+        at += own.length;
+      }
+      // Only the last window is padded.
+      return { frames: frames!, rows, dIn, valid: rows - windows.at(-1)!.rows + windows.at(-1)!.valid };
+    },
+    async close() {
+      if (open) await session.close();
+      open = false;
+    },
+  };
+}

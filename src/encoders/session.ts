@@ -1,0 +1,146 @@
+/** The only file that knows ONNX Runtime: everything about how it is set up, fed and freed is here. */
+import type * as Ort from 'onnxruntime-web';
+import { CochleaError } from '../errors.ts';
+import { runtime } from '../runtime/index.ts';
+import type { DetachedModel } from './weights.ts';
+
+export interface RunInput {
+  readonly data: Float32Array | BigInt64Array;
+  readonly dims: readonly number[];
+}
+
+export interface RunOutput {
+  readonly data: Float32Array;
+  readonly dims: readonly number[];
+}
+
+export interface Session {
+  /** Of the output, as far as ONNX Runtime infers it from the graph: names or '?' stand for sizes that vary. */
+  readonly shape: readonly (number | string)[];
+  /** Runs the graph once and gives its only output as float32. */
+  run(inputs: Readonly<Record<string, RunInput>>): Promise<RunOutput>;
+  close(): Promise<void>;
+}
+
+/** Above this, weights are not copied into the layout that is fastest for matrix products: memory matters more. */
+const prepackBelow = 1e9;
+
+/** Of 64 KiB: 3.75 GiB. All 4 GiB would be a size of 0 to the 32-bit arithmetic of the wasm module's allocator. */
+const sharedPages = 61_440;
+
+interface Loaded {
+  ort: typeof Ort;
+  requested: number | undefined;
+  /** The memory that the wasm module is to be made with; none with one thread. */
+  memory: WebAssembly.Memory | undefined;
+}
+
+let loading: Promise<Loaded> | undefined;
+
+/**
+ * When a shared memory grows, V8 tells the other threads late unless it checks bounds with signal handlers, which
+ * Deno does not set up: a thread then dies of an access "out of bounds", and the main thread waits for it for ever.
+ * A memory that has its full size from the start never grows. It costs addresses, not memory, until it is written.
+ */
+function reserveMemory(): WebAssembly.Memory | undefined {
+  try {
+    return new WebAssembly.Memory({ initial: sharedPages, maximum: 65_536, shared: true });
+  } catch {
+    return undefined; // a system that promises no more memory than it has
+  }
+}
+
+async function load(requested: number | undefined): Promise<Loaded> {
+  const ort = await import('onnxruntime-web');
+  const threads = requested ?? Math.min(4, runtime.processors);
+  const memory = threads > 1 ? reserveMemory() : undefined;
+  ort.env.wasm.numThreads = memory ? threads : 1;
+  ort.env.logLevel = 'fatal';
+  return { ort, requested, memory };
+}
+
+/** Loads ONNX Runtime once. Its wasm module is made with the first session and keeps its number of threads for good. */
+async function loadRuntime(threads: number | undefined): Promise<Loaded> {
+  if (threads !== undefined && (!Number.isInteger(threads) || threads < 1 || threads > 64)) {
+    throw new CochleaError('usage', `threads must be a whole number from 1 to 64, not ${threads}`);
+  }
+  const loaded = await (loading ??= load(threads));
+  if (threads !== undefined && threads !== loaded.requested && threads !== loaded.ort.env.wasm.numThreads) {
+    throw new CochleaError('runtime', `encoders already run with ${loaded.ort.env.wasm.numThreads} threads in this process`, 'the number of threads is chosen once, with the first encoder');
+  }
+  return loaded;
+}
+
+const PlainMemory = WebAssembly.Memory;
+
+/** Runs `work`, in which ONNX Runtime may make its shared memory, and gives it ours instead: it has no option for that. */
+async function withMemory<T>(memory: WebAssembly.Memory, work: () => Promise<T>): Promise<T> {
+  WebAssembly.Memory = new Proxy(PlainMemory, { construct: (target, [descriptor]) => (descriptor.shared && descriptor.maximum === 65_536 ? memory : new target(descriptor)) });
+  try {
+    return await work();
+  } finally {
+    WebAssembly.Memory = PlainMemory;
+  }
+}
+
+function reason(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split('\n')[0]!.replace(/^\[ONNXRuntimeError\] : /, '').slice(0, 300);
+}
+
+/** IEEE 754 binary16. Values are exact in float32. */
+function halfToFloat(half: Uint16Array): Float32Array {
+  return Float32Array.from(half, (bits) => {
+    const exponent = (bits >> 10) & 31, fraction = bits & 1023;
+    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    return bits & 0x8000 ? -size : size;
+  });
+}
+
+/**
+ * Opens a session on a model with one output. The same input gives the same bits on every run.
+ * @param threads wasm threads, at most 4 unless said otherwise; fixed by the first session of the process
+ * @throws CochleaError `model` when ONNX Runtime refuses the model, `runtime` when threads were chosen differently before
+ */
+export async function openSession(model: DetachedModel, file: string, threads?: number): Promise<Session> {
+  const loaded = await loadRuntime(threads);
+  const { ort, memory } = loaded;
+  const weightBytes = model.weights.reduce((sum, { data }) => sum + data.length, 0);
+  let session: Ort.InferenceSession;
+  try {
+    const create = () => ort.InferenceSession.create(model.bytes, {
+      executionProviders: ['wasm'],
+      logSeverityLevel: 4,
+      externalData: model.weights.map(({ path, data }) => ({ path, data })),
+      ...(weightBytes >= prepackBelow && { extra: { session: { disable_prepacking: '1' } } }),
+    });
+    session = await (memory ? withMemory(memory, create) : create());
+    loaded.memory = undefined; // the module has it now
+  } catch (error) {
+    throw new CochleaError('model', `${file}: ONNX Runtime cannot load it (${reason(error)})`, undefined, { cause: error });
+  }
+  const output = session.outputNames[0]!;
+  const metadata = session.outputMetadata[0];
+  return {
+    // An unknown size comes as -1 in 32 unsigned bits.
+    shape: metadata?.isTensor ? metadata.shape.map((d) => (typeof d === 'number' && d >= 2 ** 31 ? '?' : d)) : [],
+    async run(inputs) {
+      const feeds: Record<string, Ort.Tensor> = {};
+      for (const [name, { data, dims }] of Object.entries(inputs)) {
+        feeds[name] = data instanceof Float32Array ? new ort.Tensor('float32', data, dims) : new ort.Tensor('int64', data, dims);
+      }
+      let result: Ort.Tensor;
+      try {
+        result = (await session.run(feeds))[output]!;
+      } catch (error) {
+        throw new CochleaError('model', `${file}: ONNX Runtime failed (${reason(error)})`, undefined, { cause: error });
+      }
+      const { data, dims, type } = result;
+      if (type === 'float32') return { data: data as Float32Array, dims };
+      if (type !== 'float16') throw new CochleaError('hook', `${file}: tensor '${output}' holds ${type}, not numbers to train on`);
+      // Float16Array where the runtime has it, the bare bits otherwise.
+      return { data: data instanceof Uint16Array ? halfToFloat(data) : Float32Array.from(data as unknown as ArrayLike<number>), dims };
+    },
+    close: () => session.release(),
+  };
+}

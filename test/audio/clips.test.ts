@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { listClips, loadClip } from '../../src/audio/clips.ts';
+import { readCsv } from '../../src/audio/csv.ts';
+import { CochleaError } from '../../src/errors.ts';
+import { wav } from './sounds.ts';
+
+let folder = '';
+const ramp = wav(Array.from({ length: 16000 }, (_, i) => i));
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cochlea-clips-'));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+async function put(path: string, content: string | Uint8Array = ramp): Promise<string> {
+  const whole = join(folder, path);
+  await mkdir(dirname(whole), { recursive: true });
+  await writeFile(whole, content);
+  return whole;
+}
+
+test('csv follows RFC 4180', () => {
+  const fields = (text: string, separator: ',' | '\t' = ','): unknown => readCsv(text, separator).map((r) => [r.line, r.fields]);
+  assert.deepEqual(fields('a,b\r\n1,2\r\n'), [[1, ['a', 'b']], [2, ['1', '2']]]);
+  assert.deepEqual(fields('\ufeffa,b\n\n1,\r,2'), [[1, ['a', 'b']], [3, ['1', '']], [4, ['', '2']]]);
+  assert.deepEqual(fields('"x, ""y""\nz",""\nq,r'), [[1, ['x, "y"\nz', '']], [3, ['q', 'r']]]);
+  assert.deepEqual(fields('a\tb,c\n', '\t'), [[1, ['a', 'b,c']]]);
+  assert.deepEqual(fields('"a"b,c\nd,e"f\n"g\nh,i'), [[1, undefined], [2, ['d', 'e"f']], [3, undefined], [4, ['h', 'i']]]);
+  assert.deepEqual(fields(''), []);
+});
+
+test('a folder is walked whole, in order, sound files only', async () => {
+  for (const path of ['walk/b.wav', 'walk/a.FLAC', 'walk/sub/c.mp3', 'walk/sub/notes.txt', 'walk/.hidden.wav', 'walk/sub/deep/d.opus', 'walk/manifest.csv']) await put(path);
+  const { clips, problems } = await listClips([join(folder, 'walk')]);
+  assert.deepEqual(clips.map(({ id }) => id), ['a.FLAC', 'b.wav', 'sub/c.mp3', 'sub/deep/d.opus']);
+  assert.equal(clips[2]!.path, join(folder, 'walk/sub/c.mp3'));
+  assert.deepEqual(problems, []);
+});
+
+test('links that lead in circles are walked once', async () => {
+  await put('loop/a/x.wav');
+  await put('loop/b/y.wav');
+  await symlink(join(folder, 'loop'), join(folder, 'loop/a/up'));
+  await symlink(join(folder, 'loop/b'), join(folder, 'loop/a/side'));
+  await symlink(join(folder, 'loop/a'), join(folder, 'loop/b/back'));
+  await symlink(join(folder, 'nowhere'), join(folder, 'loop/broken.wav'));
+  await symlink(join(folder, 'loop/self'), join(folder, 'loop/self'));
+  const { clips, problems } = await listClips([join(folder, 'loop')]);
+  // A link to a folder elsewhere is followed; one to a folder above is not.
+  assert.deepEqual(clips.map(({ id }) => id), ['a/side/y.wav', 'a/x.wav', 'b/back/x.wav', 'b/y.wav']);
+  assert.equal(problems.length, 1);
+  assert.match(problems[0]!, /broken\.wav: is a link that leads nowhere/);
+});
+
+test('ids of several inputs do not collide', async () => {
+  await put('one/x.wav');
+  await put('two/x.wav');
+  const { clips } = await listClips([join(folder, 'one'), join(folder, 'two'), join(folder, 'one/x.wav')]);
+  assert.deepEqual(clips.map(({ id }) => id), ['x.wav', 'x.wav#2', 'x.wav#3']);
+});
+
+test('a csv manifest gives ids, stretches and labels; what is wrong is told line by line', async () => {
+  await put('m/sound/x.wav');
+  const manifest = await put('m/list.csv', [
+    '\ufeffpath,id,start,end,speaker,text',
+    'sound/x.wav,first,,,ann,"said ""да"",\r\nand left"',
+    'sound/x.wav,,0.25,0.5,bob,',
+    'sound/gone.wav,,,,ann,x',
+    'sound/x.wav,,soon,,ann,x',
+    'sound/x.wav,,0.5,0.25,ann,x',
+    'sound/x.wav,first,,,ann,x',
+    'sound/x.wav,too,few',
+    ',nameless,,,ann,x',
+    '"sound/x.wav,,,,ann,x',
+    `${join(folder, 'm/sound/x.wav')},last,0.5,,,`,
+  ].join('\r\n'));
+  const { clips, problems } = await listClips([manifest]);
+  const path = join(folder, 'm/sound/x.wav');
+  assert.deepEqual(clips, [
+    { id: 'first', path, labels: { speaker: 'ann', text: 'said "да",\r\nand left' } },
+    { id: 'sound/x.wav@0.25-0.5', path, start: 0.25, end: 0.5, labels: { speaker: 'bob', text: '' } },
+    { id: 'last', path, start: 0.5, labels: { speaker: '', text: '' } },
+  ]);
+  const expected: [number, RegExp][] = [
+    [5, /no such file: sound\/gone\.wav/],
+    [6, /start "soon"/],
+    [7, /start "0\.5" and end "0\.25"/],
+    [9, /has 3 fields, the first line has 6/],
+    [10, /names no file/],
+    [11, /quotes do not pair up/],
+    [8, /the id "first" is taken by .*line 2/],
+  ];
+  assert.equal(problems.length, expected.length, problems.join('\n'));
+  for (const [line, what] of expected) assert.ok(problems.some((p) => p.startsWith(`${manifest}, line ${line}: `) && what.test(p) && !p.includes('\n')), `line ${line}`);
+});
+
+test('json manifests: an array, or one object per line', async () => {
+  await put('j/x.wav');
+  const entries = [{ file: 'x.wav', start: 0.5, label: 'a', score: 3, none: null }, { audio: 'x.wav', id: 'whole', tags: ['p', 'q'] }];
+  const path = join(folder, 'j/x.wav');
+  const wanted = [{ id: 'x.wav@0.5-', path, start: 0.5, labels: { label: 'a', score: '3' } }, { id: 'whole', path, labels: { tags: '["p","q"]' } }];
+  const array = await listClips([await put('j/a.json', JSON.stringify(entries))]);
+  assert.deepEqual(array, { clips: wanted, problems: [] });
+  const lines = await put('j/l.jsonl', `${JSON.stringify(entries[0])}\n\n{"file": oops}\n[1]\n${JSON.stringify(entries[1])}\r\n`);
+  const listed = await listClips([lines]);
+  assert.deepEqual(listed.clips, wanted);
+  assert.deepEqual(listed.problems, [`${lines}, line 3: is not a JSON object`, `${lines}, line 4: is not a JSON object`]);
+});
+
+test('manifests that are none, empty folders and missing inputs throw', async () => {
+  const refused = (inputs: string[], code: string, what: RegExp): Promise<void> =>
+    assert.rejects(listClips(inputs), (error) => error instanceof CochleaError && error.code === code && what.test(error.line));
+  await refused([await put('bad/a.csv', 'name,age\nx,3\n')], 'file-damaged', /a\.csv: its first line has no column path, file, audio: it has name, age/);
+  await refused([await put('bad/b.json', '{"path": "x.wav"}')], 'file-damaged', /b\.json: is not a JSON array/);
+  await refused([await put('bad/c.csv', '')], 'file-damaged', /it has nothing/);
+  await refused([await put('bad/d.csv', 'path\ngone.wav\n')], 'file-missing', /no recordings in .*first problem: .*line 2: no such file: gone\.wav/);
+  await mkdir(join(folder, 'empty/inside'), { recursive: true });
+  await refused([join(folder, 'empty')], 'file-missing', /no recordings in .*empty.*\.wav .*\.opus/);
+  await refused([join(folder, 'not-there')], 'file-missing', /no such file or folder: .*not-there/);
+});
+
+test('a clip is cut, resampled and told by the hash of its file', async () => {
+  const path = await put('load/x.wav');
+  const whole = await loadClip({ id: 'x', path, labels: {} }, 16000);
+  assert.equal(whole.samples.length, 16000);
+  assert.equal(whole.seconds, 1);
+  assert.equal(whole.sha256, createHash('sha256').update(await readFile(path)).digest('hex'));
+  const part = await loadClip({ id: 'x', path, start: 0.25, end: 0.5, labels: {} }, 16000);
+  assert.deepEqual(part.samples, whole.samples.slice(4000, 8000));
+  assert.equal(part.sha256, whole.sha256);
+  const slower = await loadClip({ id: 'x', path, start: 0.25, labels: {} }, 8000);
+  assert.equal(slower.samples.length, 6000);
+  assert.ok(Math.abs(slower.samples[3000]! - whole.samples[10000]!) < 1e-4);
+  assert.equal((await loadClip({ id: 'x', path, start: 0.5, end: 1.05, labels: {} }, 16000)).samples.length, 8000, 'a small overshoot is the end');
+  for (const [start, end] of [[0.5, 1.2], [1.5, undefined], [1, 1.01]] as const) {
+    const clip = { id: 'late', path, start, ...(end !== undefined && { end }), labels: {} };
+    await assert.rejects(loadClip(clip, 16000), /x\.wav: lasts 1\.000 s, but clip "late"/);
+  }
+  await assert.rejects(loadClip({ id: 'x', path: join(folder, 'gone.wav'), labels: {} }, 16000), (error) => error instanceof CochleaError && error.code === 'file-missing');
+});
+
+test('a file that changed is decoded anew', async () => {
+  const path = await put('load/y.wav', wav([0, 0, 0, 0]));
+  const clip = { id: 'y', path, start: 0, labels: {} };
+  assert.equal((await loadClip(clip, 16000)).samples.length, 4);
+  await put('load/y.wav', wav([1, 2, 3, 4, 5, 6]));
+  assert.equal((await loadClip(clip, 16000)).samples.length, 6);
+});

