@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { launchChromium } from './support/chromium.ts';
+import { serveFolder } from './support/static-server.ts';
+
+const page = `<!doctype html><meta charset="utf-8"><title>cochlea</title><script type="module">
+  import * as suite from '/test/browser/suite.js';
+  window.suite = suite;
+</script>`;
+
+test('every kernel case passes in a page of headless Chromium', async (t) => {
+  const built = dirname(dirname(fileURLToPath(import.meta.url)));
+  const browser = await launchChromium();
+  if (!browser) return t.skip('there is no bundled Chromium for this machine');
+  const server = await serveFolder(built, { '/': page });
+  try {
+    const tab = await browser.newPage();
+    const complaints: string[] = [];
+    tab.on('pageerror', (error) => complaints.push(String(error)));
+    await tab.goto(`${server.origin}/`);
+    await tab.waitForFunction('window.suite !== undefined', { timeout: 60_000 }).catch((error: Error) => {
+      throw new Error(`the page did not load: ${[...complaints, error.message].join('; ')}`);
+    });
+    assert.equal(await tab.evaluate('crossOriginIsolated'), true);
+    t.diagnostic(`${await browser.version()} on ${await tab.evaluate('suite.describeAdapter()')}`);
+    const files = readdirSync(`${built}/test/kernels`).filter((name) => name.endsWith('.cases.js')).sort();
+    assert.ok(files.length > 0, 'there are no cases');
+    for (const file of files) {
+      const url = JSON.stringify(`/test/kernels/${file}`);
+      const names = (await tab.evaluate(`suite.load(${url})`)) as string[];
+      await t.test(file.replace('.cases.js', ''), async (group) => {
+        for (const [index, name] of names.entries()) {
+          await group.test(name, async () => {
+            const failure = (await tab.evaluate(`suite.run(${url}, ${index})`)) as string | undefined;
+            if (failure) throw new Error(failure);
+          });
+        }
+      });
+    }
+    assert.deepEqual(complaints, []);
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+});

@@ -1,0 +1,63 @@
+/** Cases of the SAELens fixture set, read through any reader of files, so that a page can fetch them. */
+import { parseSafetensors, type SaelensConfig } from '../../src/formats/index.ts';
+import { transpose, type Weights } from '../../src/sae/index.ts';
+
+/** Gives a file of the fixture folder by its path below it. */
+export type ReadFile = (path: string) => Promise<Uint8Array>;
+
+export type Tensors = Record<string, { shape: readonly number[]; data: Float64Array }>;
+
+export interface ManifestCase {
+  case: string;
+  architecture: string;
+}
+
+export interface Manifest {
+  infer: ManifestCase[];
+  train: ManifestCase[];
+}
+
+export async function readJson<T>(read: ReadFile, path: string): Promise<T> {
+  return JSON.parse(new TextDecoder().decode(await read(path))) as T;
+}
+
+export async function readTensors(read: ReadFile, path: string): Promise<Tensors> {
+  const file = await parseSafetensors(await read(path), path);
+  const tensors: Tensors = {};
+  for (const [name, { shape }] of file.tensors) tensors[name] = { shape, data: await file.readFloat64(name) };
+  return tensors;
+}
+
+/** Host weights of a fixture's tensors, those named with a prefix such as `step5.`. */
+export function weightsOf(tensors: Tensors, prefix = ''): Weights {
+  const take = (name: string) => tensors[prefix + name]!;
+  const W_enc = take('W_enc');
+  return {
+    W_enc: transpose(W_enc.data, W_enc.shape[0]!, W_enc.shape[1]!),
+    W_dec: Float32Array.from(take('W_dec').data), b_enc: Float32Array.from(take('b_enc').data), b_dec: Float32Array.from(take('b_dec').data),
+    ...(tensors[`${prefix}threshold`] ? { threshold: Float32Array.from(take('threshold').data) } : {}),
+  };
+}
+
+/** case.json of a training case, as far as the checks read it. */
+export interface TrainingRecord {
+  n_steps: number;
+  batch: number;
+  batch_scale: number;
+  activation_scaling_factor: number | null;
+  sae_cfg: SaelensConfig;
+  trainer_cfg: Record<string, number | string | boolean>;
+  single_step: { losses_f64: Record<string, number>; losses: Record<string, number> };
+  steps: { lr_used: number; n_dead_at_start: number; grad_norm_before_clip: number; losses: Record<string, number>; explained_variance: number; explained_variance_legacy: number; l0: number }[];
+  n_frac_active_samples_end: number;
+}
+
+/** |a - b| / |b| in the Euclidean norm. */
+export function relativeDistance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let difference = 0, size = 0;
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    size += b[i]! ** 2;
+  }
+  return size === 0 ? Math.sqrt(difference) : Math.sqrt(difference / size);
+}

@@ -1,0 +1,133 @@
+/** The floor below the kernels: tensors, grids, recordings, and what is refused. */
+import { Gpu, padded } from '../../src/gpu/index.ts';
+import { adam, columnSums, countFirings, encode, randomUniform, shaders, topkRows } from '../../src/kernels/index.ts';
+import { RandomStream } from '../../src/random.ts';
+import type { Case } from '../support/case.ts';
+import { deepEqual, equal, ok, rejects } from '../support/check.ts';
+import { fuzzed, normals } from '../support/kernels.ts';
+
+const tensors: Case[] = [
+  fuzzed('tensors come back as they went, padded or not, in one piece or in shards, from any row on', [
+    { rows: 1, columns: 1, shardRows: 1, firstRow: 0 }, { rows: 7, columns: 3, shardRows: 2, firstRow: 3 }, { rows: 9, columns: 8, shardRows: 4, firstRow: 8 }, { rows: 5, columns: 5, shardRows: 5, firstRow: 1 },
+  ].flatMap((shape) => [{ ...shape, stride: padded(shape.columns) }, { ...shape, stride: shape.columns }]), async (gpu, random, { rows, columns, shardRows, firstRow, stride }) => {
+    const tensor = gpu.tensor({ label: 'any', dtype: 'f32', rows, columns, stride, shardRows });
+    equal(tensor.shards.length, Math.ceil(rows / shardRows), 'shards');
+    deepEqual(await gpu.downloadFloats(tensor), new Float32Array(rows * columns), 'a new tensor');
+    const all = normals(random, rows * columns), some = normals(random, (rows - firstRow) * columns);
+    if (stride === padded(columns)) { // an unpadded row of a shard need not begin where a buffer may be written
+      gpu.upload(tensor, all);
+      gpu.upload(tensor, some, firstRow);
+      all.set(some, firstRow * columns);
+      deepEqual(await gpu.downloadFloats(tensor), all, 'what was written');
+    } else {
+      gpu.upload(tensor, all);
+      deepEqual(await gpu.downloadFloats(tensor), all, 'what was written');
+    }
+    await rejects(() => gpu.upload(tensor, all, 1), /cannot take/);
+    gpu.free(tensor);
+  }),
+  {
+    name: 'what is allocated is counted until it is freed',
+    async run(gpu) {
+      const before = gpu.allocatedBytes;
+      const shape = { label: 'counted', dtype: 'f32', rows: 10, columns: 5 } as const;
+      const [a, b] = [gpu.tensor(shape), gpu.tensor({ ...shape, shardRows: 3 })];
+      equal(gpu.allocated.get('counted'), 2 * 10 * 8 * 4, 'bytes');
+      gpu.free(a);
+      gpu.free(b);
+      equal(gpu.allocatedBytes, before, 'bytes in all');
+      ok(!gpu.allocated.has('counted'), 'nothing is left under the label');
+    },
+  },
+  {
+    name: 'a second device lives beside the first, binds no more than it was told to, and ends without it',
+    async run(gpu) {
+      const small = await Gpu.open({ maxBindingBytes: 1000 });
+      equal(small.bindingBytes, 768, 'whole blocks of 256 bytes');
+      await rejects(() => small.tensor({ label: 'large', dtype: 'f32', rows: 7, columns: 32 }), /large needs a binding of .* binds at most/);
+      const tensor = small.tensor({ label: 'large', dtype: 'f32', rows: 7, columns: 32, shardRows: 6 });
+      deepEqual(await small.downloadFloats(tensor), new Float32Array(7 * 32), 'a tensor of the second');
+      small.dispose();
+      await rejects(() => small.record(), /disposed/);
+      const own = gpu.tensor({ label: 'own', dtype: 'u32', rows: 1, columns: 3 });
+      gpu.upload(own, Uint32Array.of(1, 2, 3));
+      deepEqual(await gpu.downloadIntegers(own), [1, 2, 3], 'a tensor of the first');
+      gpu.free(own);
+    },
+  },
+];
+
+const recordings: Case[] = [
+  {
+    name: 'a grid past 65,535 workgroups reaches every element',
+    async run(gpu) {
+      const columns = 4 * 64, rows = 66_000 / 4; // 66,000 workgroups of 64 elements
+      const W = gpu.tensor({ label: 'W', dtype: 'f32', rows, columns });
+      const rec = gpu.record();
+      randomUniform(rec, W, { seed: 1, stream: 2, substream: 3, bound: 1 });
+      rec.submit();
+      const found = await gpu.downloadFloats(W);
+      gpu.free(W);
+      const limit = 65_535 * 64, half = 33_000 * 64; // where one dimension would end, and where the second row of workgroups begins
+      for (const at of [0, half - 1, half, limit - 1, limit, rows * columns - 1]) {
+        equal(found[at], (new RandomStream(1, 2, 3, at).word() >>> 8) * 2 ** -23 - 1, `element ${at}`);
+      }
+      ok(found.filter((value) => value === 0).length < 20, 'hardly a number is exactly zero');
+    },
+  },
+  {
+    name: 'a recording goes on past the dispatches of one submission, in order',
+    async run(gpu) {
+      const vector = (label: string, data: Uint32Array) => {
+        const tensor = gpu.tensor({ label, dtype: 'u32', rows: 1, columns: data.length });
+        gpu.upload(tensor, data);
+        return tensor;
+      };
+      const all = { counts: vector('counts', Uint32Array.of(0, 3)), since: vector('since', Uint32Array.of(0, 7)), fired: vector('fired', Uint32Array.of(0, 0)) };
+      const rec = gpu.record();
+      for (let n = 0; n < 2500; n++) countFirings(rec, all);
+      rec.submit();
+      equal(rec.dispatches, 2500, 'dispatches');
+      deepEqual(await gpu.downloadIntegers(all.since), [2500, 0], 'since');
+      deepEqual(await gpu.downloadIntegers(all.fired), [0, 7500], 'fired');
+      for (const tensor of Object.values(all)) gpu.free(tensor);
+    },
+  },
+  {
+    name: 'what a kernel is not given, or does not know, is refused by name',
+    async run(gpu) {
+      const tensor = gpu.tensor({ label: 'any', dtype: 'f32', rows: 1, columns: 4 });
+      const rec = gpu.record();
+      const shader = { name: 'scale_rows', text: shaders.scale_rows.text };
+      const kernel = gpu.kernel(shader);
+      const parameters = { rows: 1, first_row: 0, stride: 4, norm: 1 };
+      await rejects(() => gpu.kernel(shader, { WIDTH: 3 }), /scale_rows\.wgsl has no constant WIDTH/);
+      await rejects(() => rec.dispatch(kernel, { W: tensor }, parameters, 1), /scale_rows: nothing is bound to norms/);
+      await rejects(() => rec.dispatch(kernel, { W: tensor, norms: tensor }, { rows: 1, first_row: 0, stride: 4 }, 1), /parameter norm is missing/);
+      await rejects(() => rec.dispatch(kernel, { W: tensor, norms: tensor }, { ...parameters, size: 1 }, 1), /unknown parameter size/);
+      await rejects(() => rec.dispatch(kernel, { W: tensor, norms: tensor }, parameters, [70_000, 1]), /a grid of 70000 x 1 workgroups is over the limit/);
+      gpu.free(tensor);
+    },
+  },
+  {
+    name: 'launchers refuse tensors that do not fit each other',
+    async run(gpu) {
+      const made = new Map<string, ReturnType<typeof gpu.tensor>>();
+      const matrix = (rows: number, columns: number, shardRows = rows) => {
+        const label = `[${rows}, ${columns}] in ${shardRows}`;
+        if (!made.has(label)) made.set(label, gpu.tensor({ label, dtype: 'f32', rows, columns, shardRows }));
+        return made.get(label)!;
+      };
+      const rec = gpu.record();
+      await rejects(() => encode(rec, { xc: matrix(2, 7), W_enc: matrix(3, 8), b_enc: matrix(1, 3), h: matrix(2, 3) }, 0, 2), /encode: .* is \[2, 7\], expected \[2, 8\]/);
+      await rejects(() => encode(rec, { xc: matrix(2, 8), W_enc: matrix(3, 8), b_enc: matrix(1, 3), h: matrix(2, 3) }, 1, 2), /expected \[3, 8\]/);
+      await rejects(() => columnSums(rec, { M: matrix(300, 8), total: matrix(1, 8), partial: matrix(2, 8) }, 300, 1, false), /column sums: .* expected \[3, 8\]/);
+      await rejects(() => topkRows(rec, { h: matrix(2, 7), indices: matrix(2, 4), values: matrix(2, 4), flags: matrix(1, 1) }, 0, 2, 4), /must be unpadded/);
+      const split = { parameter: matrix(4, 4, 2), grad: matrix(4, 4), m: matrix(4, 4, 2), v: matrix(4, 4, 2), clip: matrix(1, 1) };
+      await rejects(() => adam(rec, split, { learningRate: 1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, time: 1 }), /are split differently/);
+      for (const tensor of made.values()) gpu.free(tensor);
+    },
+  },
+];
+
+export const cases: Case[] = [...tensors, ...recordings];

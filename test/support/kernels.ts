@@ -1,0 +1,238 @@
+/** What the kernel cases share: seeded shapes and numbers, and a bench that runs a kernel under watch. */
+import { type Gpu, padded, type Recorder, type Shard, Tensor } from '../../src/gpu/index.ts';
+import { shardBytes } from '../../src/gpu/tensor.ts';
+import { noLatent } from '../../src/kernels/index.ts';
+import { RandomStream } from '../../src/random.ts';
+import { runtime } from '../../src/runtime/index.ts';
+import type { Case } from './case.ts';
+import { ok } from './check.ts';
+
+/** COCHLEA_SEED looks elsewhere, or repeats a failure. */
+export const seed = Number(runtime.environment('COCHLEA_SEED') ?? 20261122);
+
+const dataStream = 1000, shapeStream = 1001;
+
+/** Launchers choose kernels by the kind of adapter. Any adapter runs those of both, and a suite sees one adapter. */
+type Kind = 'software' | 'hardware';
+
+/** Every shape with the kernels for software adapters, then with those for hardware. */
+export function onBothKinds<S>(shapes: readonly S[]): (S & { adapter: Kind })[] {
+  return (['software', 'hardware'] as const).flatMap((adapter) => shapes.map((shape) => ({ ...shape, adapter })));
+}
+
+/**
+ * A case that checks every shape with numbers of its own; a failure names the shape and the seed. A shape may ask for the kernels
+ * of a kind of adapter; without that it gets those of the adapter that there is.
+ */
+export function fuzzed<S extends object>(name: string, shapes: readonly S[], check: (gpu: Gpu, random: RandomStream, shape: S) => Promise<void>): Case {
+  return {
+    name,
+    async run(gpu) {
+      const { software } = gpu.adapter;
+      for (const [index, shape] of shapes.entries()) {
+        try {
+          const { adapter } = shape as { adapter?: Kind };
+          gpu.adapter.software = adapter ? adapter === 'software' : software;
+          await check(gpu, new RandomStream(seed, dataStream, index), shape);
+        } catch (error) {
+          throw new Error(`${JSON.stringify(shape)} with COCHLEA_SEED=${seed}: ${(error as Error).message}`, { cause: error });
+        } finally {
+          gpu.adapter.software = software;
+        }
+      }
+    },
+  };
+}
+
+/** Shapes that the seed draws; `from(low, high)` gives a whole number of that range. */
+export function drawn<S>(count: number, draw: (from: (low: number, high: number) => number) => S): S[] {
+  const random = new RandomStream(seed, shapeStream);
+  return Array.from({ length: count }, () => draw((low, high) => low + random.below(high - low + 1)));
+}
+
+/** Normal deviates in float32. */
+export function normals(random: RandomStream, length: number, scale = 1): Float32Array {
+  return Float32Array.from({ length }, () => scale * random.normal());
+}
+
+/** The k kept pairs of each row: latents ascending, at the end of some rows empty slots; values of either sign and zeros. */
+export function keptPairs(random: RandomStream, rows: number, k: number, dSae: number): { indices: Uint32Array; values: Float32Array } {
+  const indices = new Uint32Array(rows * k).fill(noLatent);
+  const values = new Float32Array(rows * k);
+  for (let row = 0; row < rows; row++) {
+    const count = random.below(3) === 0 ? random.below(k + 1) : k;
+    indices.set(random.permutation(dSae).subarray(0, count).sort(), row * k);
+    for (let j = 0; j < count; j++) values[row * k + j] = random.below(6) === 0 ? 0 : random.normal();
+  }
+  return { indices, values };
+}
+
+/** The matrix [rows, dSae] of kept pairs. */
+export function denseCodes({ indices, values }: { indices: Uint32Array; values: Float32Array }, rows: number, dSae: number): Float64Array {
+  const codes = new Float64Array(rows * dSae);
+  const k = indices.length / rows;
+  indices.forEach((latent, pair) => {
+    if (latent !== noLatent) codes[Math.floor(pair / k) * dSae + latent] = values[pair];
+  });
+  return codes;
+}
+
+/** Element-wise absolute values in float64, for the sums that bound rounding errors. */
+export function magnitudes(numbers: ArrayLike<number>): Float64Array {
+  return Float64Array.from(numbers, Math.abs);
+}
+
+/** A NaN that no computation makes: what is allocated but not given, and what lies behind a tensor's end. */
+const poison = 0x7fc5a5a5;
+
+/** Folds every one-dimensional grid over x and y, as the recorder does past 65,535 workgroups. */
+function folding(rec: Recorder): Recorder {
+  const dispatch = rec.dispatch.bind(rec);
+  rec.dispatch = (kernel, tensors, parameters, groups) => (
+    dispatch(kernel, tensors, parameters, typeof groups === 'number' && groups > 1 ? [Math.ceil(groups / 3), 3] : groups)
+  );
+  return rec;
+}
+
+interface Watched {
+  tensor: Tensor;
+  /** Every buffer's words at the start. */
+  start: Uint32Array[];
+}
+
+/** Options of a tensor on the bench; without data its elements begin as NaN. */
+interface BenchTensor {
+  data?: Float32Array | Uint32Array;
+  dtype?: 'f32' | 'u32';
+  /** Default: columns rounded up to whole vec4s. */
+  stride?: number;
+  shardRows?: number | undefined;
+}
+
+/** Tensors whose buffers go on after their end with NaNs that are neither to be read nor to be written. */
+export class Bench {
+  readonly #gpu: Gpu;
+  readonly #watched: Watched[] = [];
+  /** Every buffer's words after the last run. */
+  readonly #found = new Map<Shard, Uint32Array>();
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+  }
+
+  tensor(label: string, rows: number, columns: number, { data, dtype, stride = padded(columns), shardRows = rows }: BenchTensor = {}): Tensor {
+    const tail = 4 * padded(Math.min(stride, 256));
+    const shards: Shard[] = [];
+    const start: Uint32Array[] = [];
+    for (let first = 0; first < rows; first += shardRows) {
+      const here = Math.min(shardRows, rows - first);
+      const words = new Uint32Array(shardBytes(here, stride) / 4 + tail).fill(poison);
+      for (let row = 0; row < here; row++) {
+        words.fill(0, row * stride + columns, (row + 1) * stride);
+        const given = data?.subarray((first + row) * columns, (first + row + 1) * columns);
+        if (given) words.set(new Uint32Array(given.slice().buffer), row * stride);
+      }
+      const buffer = this.#gpu.device.createBuffer({ label, size: words.byteLength, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+      shards.push({ buffer, first, rows: here });
+      start.push(words);
+    }
+    const type = dtype ?? (data instanceof Uint32Array ? 'u32' : 'f32');
+    const tensor = new Tensor({ label, dtype: type, rows, columns, stride, shardRows }, shards);
+    this.#watched.push({ tensor, start });
+    return tensor;
+  }
+
+  /**
+   * Runs the work three times from the same start, the last time with folded grids. Throws unless every run leaves the same bits,
+   * nothing behind the end of any tensor and zeros in its padding.
+   */
+  async run(record: (rec: Recorder) => void): Promise<void> {
+    const { device } = this.#gpu;
+    const buffers = this.#watched.flatMap(({ tensor, start }) => tensor.shards.map((shard, n) => ({ tensor, shard, start: start[n] })));
+    const bytes = buffers.reduce((total, { start }) => total + start.byteLength, 0);
+    const collected = device.createBuffer({ label: 'collected', size: 3 * bytes, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+    let offset = 0;
+    for (let pass = 0; pass < 3; pass++) {
+      for (const { shard, start } of buffers) device.queue.writeBuffer(shard.buffer, 0, start as BufferSource);
+      const rec = pass < 2 ? this.#gpu.record() : folding(this.#gpu.record());
+      record(rec);
+      for (const { shard, start } of buffers) {
+        rec.copy(shard.buffer, collected, start.byteLength, 0, offset);
+        offset += start.byteLength;
+      }
+      rec.submit();
+    }
+    const words = new Uint32Array(await this.#gpu.readBuffer(collected, 3 * bytes));
+    collected.destroy();
+    offset = 0;
+    for (const { tensor, shard, start } of buffers) {
+      const [once, again, folded] = [0, 1, 2].map((pass) => words.subarray(pass * bytes / 4 + offset, pass * bytes / 4 + offset + start.length));
+      offset += start.length;
+      const what = `${tensor.label} from row ${shard.first} on`;
+      sameBits(again, once, `${what}, run again`);
+      sameBits(folded, once, `${what}, run on a folded grid`);
+      checkSurroundings(tensor, shard, once, what);
+      this.#found.set(shard, once);
+    }
+  }
+
+  /** A tensor's elements after the last run, compact, as bits. */
+  bits(tensor: Tensor): Uint32Array {
+    const bits = new Uint32Array(tensor.rows * tensor.columns);
+    for (const shard of tensor.shards) {
+      const words = this.#found.get(shard)!;
+      for (let row = 0; row < shard.rows; row++) {
+        bits.set(words.subarray(row * tensor.stride, row * tensor.stride + tensor.columns), (shard.first + row) * tensor.columns);
+      }
+    }
+    return bits;
+  }
+
+  free(): void {
+    for (const { tensor } of this.#watched) this.#gpu.free(tensor);
+  }
+}
+
+/** Throws unless two arrays of words are the same. */
+export function sameBits(actual: Uint32Array, expected: Uint32Array, what: string): void {
+  ok(actual.length === expected.length, `${what}: ${actual.length} words, not ${expected.length}`);
+  const at = actual.findIndex((word, i) => word !== expected[i]);
+  if (at >= 0) throw new Error(`${what}: word ${at} is 0x${actual[at].toString(16)}, not 0x${expected[at].toString(16)}`);
+}
+
+function checkSurroundings(tensor: Tensor, shard: Shard, words: Uint32Array, what: string): void {
+  for (let row = 0; row < shard.rows; row++) {
+    for (let at = row * tensor.stride + tensor.columns; at < (row + 1) * tensor.stride; at++) {
+      if (words[at] !== 0) throw new Error(`${what}: the padding of row ${row} is not zero`);
+    }
+  }
+  for (let at = shard.rows * tensor.stride; at < words.length; at++) {
+    if (words[at] !== poison) throw new Error(`${what}: word ${at} was written, ${at - shard.rows * tensor.stride} behind the end`);
+  }
+}
+
+/** What a kernel left, by the tensors' names. */
+export interface Found<T> {
+  floats(name: keyof T): Float32Array;
+  integers(name: keyof T): Uint32Array;
+}
+
+/**
+ * Runs work on the bench with the weights in one piece, then cut into shards of so many rows: everything that it leaves must be the same
+ * bits. `build` gives `shardRows` to the tensors that the engine shards.
+ */
+export async function run<T extends Record<string, Tensor>>(gpu: Gpu, cuts: readonly number[],
+  build: (bench: Bench, shardRows: number | undefined) => { tensors: T; record(rec: Recorder): void }): Promise<Found<T>> {
+  let whole: Map<string, Uint32Array> | undefined;
+  for (const shardRows of [undefined, ...cuts]) {
+    const bench = new Bench(gpu);
+    const { tensors, record } = build(bench, shardRows);
+    await bench.run(record);
+    const found = new Map(Object.entries(tensors).map(([name, tensor]) => [name, bench.bits(tensor)]));
+    bench.free();
+    for (const [name, bits] of whole ?? []) sameBits(found.get(name)!, bits, `${name} in shards of ${shardRows}`);
+    whole ??= found;
+  }
+  const integers = (name: keyof T): Uint32Array => whole!.get(name as string)!;
+  return { integers, floats: (name) => new Float32Array(integers(name).buffer) };
+}
