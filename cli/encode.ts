@@ -1,0 +1,24 @@
+import { Command } from 'commander';
+import { encodeFile, SAE } from '../src/index.ts';
+import { openOutput, type OutputOptions } from './support/console.ts';
+import { openGpu } from './support/gpu.ts';
+
+export function encodeCommand(): Command {
+  return new Command('encode')
+    .description('Feature activations and reconstructions of frames, as tensors `feature_acts` and `recon`')
+    .argument('<sae>', 'folder of an SAE')
+    .argument('<in>', 'frames: a .safetensors file with tensor `x` [rows, d_in], a .npy file, or an activation store')
+    .requiredOption('--out <file>', 'the .safetensors file to write')
+    .option('--quiet', 'print nothing but errors')
+    .option('--json', 'print the result as one JSON object')
+    .action(async (folder: string, input: string, flags: OutputOptions & { out: string }) => {
+      const output = openOutput(flags);
+      const gpu = await openGpu(output);
+      try {
+        const result = await encodeFile(await SAE.load(gpu, folder), input, flags.out);
+        output.result(`${result.frames} frames, L0 ${result.l0.toFixed(2)}: ${result.out}`, result);
+      } finally {
+        gpu.dispose();
+      }
+    });
+}

@@ -1,0 +1,68 @@
+import { Command } from 'commander';
+import { CochleaError, evaluate, type Evaluation, openActivations, openAudio, SAE, saeMetrics } from '../src/index.ts';
+import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
+import { exactlyOne, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { openGpu } from './support/gpu.ts';
+import { wholeNumber } from './support/options.ts';
+
+interface Flags extends OutputOptions, AudioFlags {
+  activations?: string;
+  seed: number;
+}
+
+export function evalCommand(): Command {
+  return withAudioOptions(new Command('eval')
+    .description('Score an SAE on frames it was not trained on')
+    .argument('<sae>', 'folder of an SAE')
+    .option('--activations <path>', 'held-out frames: a store, or a .safetensors or .npy file'))
+    .option('--seed <n>', 'seed of the bootstrap', wholeNumber(0), 0)
+    .option('--config <file>', 'JSON file with any of these flags')
+    .option('--quiet', 'print nothing but errors')
+    .option('--json', 'print the result as one JSON object, with every latent\'s numbers')
+    .addHelpText('after', () => `\nMetrics:\n${saeMetrics.map(({ name, unit, definition }) => `  ${name} (${unit}): ${definition}`).join('\n')}`
+      + '\n\nModel and hook default to those that the SAE was trained on.')
+    .action(async (folder: string, flags: Flags) => {
+      exactlyOne(['--activations', flags.activations], ['--audio', flags.audio]);
+      const output = openOutput(flags);
+      const gpu = await openGpu(output);
+      try {
+        const sae = await SAE.load(gpu, folder);
+        const { chunks, close } = await openFrames(sae, flags, output);
+        try {
+          const evaluation = await evaluate(sae, chunks, { seed: flags.seed });
+          output.result(describe(evaluation), evaluation);
+        } finally {
+          await close();
+        }
+      } finally {
+        gpu.dispose();
+      }
+    });
+}
+
+async function openFrames(sae: SAE, flags: Flags, output: Output) {
+  if (flags.activations !== undefined) {
+    const source = await openActivations(flags.activations);
+    return { chunks: source.chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => source.close() };
+  }
+  const trainedOn = (flag: '--model' | '--hook', given: string | undefined, key: string): string => {
+    const known = given ?? sae.config.metadata[key];
+    if (typeof known !== 'string' || known === '') throw new CochleaError('usage', `the SAE does not say which ${flag.slice(2)} it was trained on`, `give ${flag}`);
+    return known;
+  };
+  const audio = await openAudio({
+    ...flags, audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
+    onNotice: (line) => output.notice(line),
+  });
+  return { chunks: audio.source().chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => audio.close() };
+}
+
+function describe({ frames, clips, metrics, intervals }: Evaluation): string {
+  const rows = saeMetrics.map(({ name, unit }) => {
+    const metric = metrics[name];
+    const interval = name === 'explained_variance' || name === 'l0' ? intervals[name] : undefined;
+    const range = interval && interval.low !== null ? `95 % interval ${interval.low.toFixed(4)} to ${interval.high.toFixed(4)}` : '';
+    return [name, metric.value === null ? '-' : Number(metric.value.toPrecision(6)).toString(), unit, metric.value === null ? metric.reason : range];
+  });
+  return [`${frames} frames of ${clips} clips`, table(rows), '--help says what each of these means.'].join('\n');
+}

@@ -1,0 +1,35 @@
+import { Command, Option } from 'commander';
+import { extractActivations } from '../src/index.ts';
+import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
+import { duration, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
+
+type Flags = OutputOptions & Required<Pick<AudioFlags, 'audio' | 'model' | 'hook'>> & AudioFlags & { out: string; dtype: 'f32' | 'f16'; resume?: boolean };
+
+export function extractCommand(): Command {
+  const command = withAudioOptions(new Command('extract')
+    .description('Run recordings through a model up to a hook point and store the activations'))
+    .requiredOption('--out <folder>', 'folder of the activation store')
+    .addOption(new Option('--dtype <dtype>', 'how frames are stored').choices(['f32', 'f16']).default('f32'))
+    .option('--resume', 'go on with a store that was interrupted')
+    .option('--config <file>', 'JSON file with any of these flags')
+    .option('--quiet', 'print nothing but errors')
+    .option('--json', 'print the result as one JSON object')
+    .action(async (flags: Flags) => {
+      const output = openOutput(flags);
+      const { config: _, quiet: _quiet, json: _json, ...options } = flags as Flags & { config?: string };
+      const result = await extractActivations({
+        ...options, signal: interruptSignal(), onNotice: (line) => output.notice(line),
+        onProgress: ({ clips, clipsDone, frames, seconds, speed }) => {
+          output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
+        },
+      });
+      const { clips, frames, seconds, elapsed, skipped, statistics } = result;
+      output.result([
+        `${frames} frames of ${clips} clips in ${result.out} (${duration(seconds)} of sound in ${duration(elapsed)})`,
+        ...(statistics ? [`mean norm ${statistics.meanNorm.toFixed(2)}, gamma = |mean| / spread = ${statistics.gamma.toFixed(2)}`] : []),
+        ...(skipped.length > 0 ? [`${skipped.length} skipped, each named above`] : []),
+      ].join('\n'), { ...result, statistics: statistics && { ...statistics, mean: [...statistics.mean], variance: [...statistics.variance] } });
+    });
+  for (const name of ['--audio', '--model', '--hook']) command.options.find(({ long }) => long === name)!.makeOptionMandatory(true);
+  return command;
+}

@@ -1,0 +1,20 @@
+import { Command } from 'commander';
+import { listHooks } from '../src/index.ts';
+import { openOutput, type OutputOptions, table } from './support/console.ts';
+
+export function hooksCommand(): Command {
+  return new Command('hooks')
+    .description('List the hook points of a model: their names, the tensors behind them, their shapes')
+    .argument('<model>', 'a name of `cochlea models`, or a path to an .onnx file or its folder')
+    .option('--json', 'print one JSON object')
+    .action(async (model: string, options: OutputOptions) => {
+      const output = openOutput(options);
+      const found = await listHooks(model, (line) => output.notice(line));
+      const rows = found.hooks.map(({ name, tensor, shape, note }) => [name, `[${shape.join(', ')}]`, tensor, note ?? '']);
+      output.result([
+        `${found.name}: ${found.family ?? 'unknown family'}, opset ${found.opset}, made by ${found.producer || 'an unnamed exporter'}`,
+        found.hooks.length > 0 ? table([['hook', 'shape', 'tensor', ''], ...rows]) : 'no hook point could be named',
+        'Any other tensor of the graph can be hooked by its own name.',
+      ].join('\n'), found);
+    });
+}

@@ -1,0 +1,49 @@
+import { Command } from 'commander';
+import { ActivationStore, CochleaError, readMetrics, readSaelensFolder, runtime } from '../src/index.ts';
+import { openOutput, type OutputOptions, table } from './support/console.ts';
+
+export function infoCommand(): Command {
+  return new Command('info')
+    .description('What a folder holds: an SAE, a training run, or an activation store')
+    .argument('<folder>')
+    .option('--json', 'print one JSON object')
+    .action(async (folder: string, flags: OutputOptions) => {
+      const { files, paths } = runtime;
+      const output = openOutput(flags);
+      if (!await files.info(folder)) throw new CochleaError('file-missing', `no such folder: ${folder}`);
+      if (await files.info(paths.join(folder, 'cfg.json'))) return output.result(...await saeFacts(folder));
+      if (await files.info(paths.join(folder, 'manifest.json'))) return output.result(...await storeFacts(folder));
+      if (await files.info(paths.join(folder, 'checkpoints'))) {
+        const last = (await readMetrics(paths.join(folder, 'metrics.jsonl'))).at(-1);
+        return output.result(`a training run that has not finished${last ? `: step ${last.step}, explained variance ${last.explainedVariance.toFixed(4)}` : ''}; --resume goes on`, { kind: 'unfinished run', last });
+      }
+      throw new CochleaError('file-missing', `${folder} holds neither an SAE (cfg.json) nor activations (manifest.json)`);
+    });
+}
+
+async function saeFacts(folder: string): Promise<[string, unknown]> {
+  const { config, form, tensors, logSparsity } = await readSaelensFolder(folder);
+  const { metadata, ...fields } = config;
+  const shapes = Object.fromEntries([...tensors].map(([name, { shape }]) => [name, shape]));
+  const facts = { kind: 'sae', form, config, tensors: shapes };
+  const rows = [
+    ...Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]),
+    ...Object.entries(metadata).map(([name, value]) => [`metadata.${name}`, JSON.stringify(value)]),
+    ...Object.entries(shapes).map(([name, shape]) => [name, `[${shape.join(', ')}]`]),
+    ...(logSparsity ? [['never fired in the last window', `${logSparsity.filter((value) => value <= -10).length} latents`]] : []),
+  ];
+  return [`an SAE in SAELens' ${form} form\n${table(rows)}`, facts];
+}
+
+async function storeFacts(folder: string): Promise<[string, unknown]> {
+  const { manifest } = await ActivationStore.open(folder);
+  const { info, dtype, rows, clips, shards, statistics } = manifest;
+  const lines = [
+    ...Object.entries(info).map(([name, value]) => [name, String(value)]),
+    ['frames', String(rows)], ['sound', `${(rows / info.frameRate / 3600).toFixed(2)} h`], ['clips', String(clips)], ['shards', `${shards} of ${dtype}`],
+    ...(statistics ? [['mean norm', statistics.meanNorm.toFixed(3)], ['gamma', statistics.gamma.toFixed(3)]] : []),
+  ];
+  return [`an activation store\n${table(lines)}`, {
+    kind: 'activations', ...manifest, statistics: statistics && { ...statistics, mean: [...statistics.mean], variance: [...statistics.variance] },
+  }];
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+import process from 'node:process';
+import { Command, CommanderError } from 'commander';
+import { demoCommand } from './demo.ts';
+import { devicesCommand } from './devices.ts';
+import { encodeCommand } from './encode.ts';
+import { evalCommand } from './eval.ts';
+import { extractCommand } from './extract.ts';
+import { hooksCommand } from './hooks.ts';
+import { infoCommand } from './info.ts';
+import { modelsCommand } from './models.ts';
+import { trainCommand } from './train.ts';
+import { applyConfigFile } from './support/config-file.ts';
+import { reportFailure } from './support/failure.ts';
+import { version } from './support/version.ts';
+
+const program = new Command('cochlea')
+  .description('Train, evaluate and explore sparse autoencoders on audio models, on any GPU, without CUDA and without Python.')
+  .version(version(), '--version')
+  .option('--verbose', 'show the stack of an error')
+  .enablePositionalOptions()
+  .showHelpAfterError('(--help shows what is possible)')
+  .showSuggestionAfterError()
+  .exitOverride()
+  .hook('preAction', (_, command) => applyConfigFile(command));
+
+for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, trainCommand, evalCommand, encodeCommand, infoCommand]) {
+  program.addCommand(command().exitOverride().showSuggestionAfterError().showHelpAfterError('(--help shows what is possible)'));
+}
+
+try {
+  await program.parseAsync(process.argv);
+} catch (error) {
+  // Commander has printed its own line already, for --help and for wrong usage.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else process.exitCode = reportFailure(error, program.opts()['verbose'] === true);
+}

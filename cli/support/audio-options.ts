@@ -1,0 +1,22 @@
+import type { Command } from 'commander';
+import { labelValue, wholeNumber } from './options.ts';
+
+/** What extract, train and eval ask of recordings, under the same flags. */
+export interface AudioFlags {
+  audio?: string[];
+  model?: string;
+  hook?: string;
+  select?: Record<string, string>;
+  threads?: number;
+  strict?: boolean;
+}
+
+export function withAudioOptions(command: Command): Command {
+  return command
+    .option('--audio <path...>', 'sound files, folders of them (searched whole), or manifests (.csv, .jsonl) with labels')
+    .option('--model <model>', 'a name of `cochlea models`, or a path to an .onnx encoder')
+    .option('--hook <hook>', 'a name of `cochlea hooks MODEL`, or a tensor of the graph')
+    .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
+    .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
+    .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it');
+}

@@ -1,0 +1,86 @@
+/** What a command shows while it works and when it is done. Results go to stdout, everything else to stderr. */
+import process from 'node:process';
+import { CochleaError } from '../../src/index.ts';
+
+export interface OutputOptions {
+  quiet?: boolean;
+  json?: boolean;
+  /** Set by --verbose of the program; the stack of an error. */
+  verbose?: boolean;
+}
+
+export interface Output {
+  /** A line that stays. */
+  notice(line: string): void;
+  /** A line that the next one replaces on a terminal; elsewhere one is printed every ten seconds. */
+  progress(line: string): void;
+  /** The result: text for people, or one JSON object. */
+  result(text: string, json: unknown): void;
+  /** Ends a progress line. */
+  done(): void;
+}
+
+const everyMilliseconds = { terminal: 200, elsewhere: 10_000 };
+
+export function openOutput({ quiet = false, json = false }: OutputOptions): Output {
+  const terminal = process.stderr.isTTY === true;
+  let shown = -Infinity, open = false;
+  const clear = (): void => {
+    if (open) process.stderr.write('\r\x1b[2K');
+    open = false;
+  };
+  return {
+    notice(line) {
+      clear();
+      if (!quiet) process.stderr.write(`${line}\n`);
+    },
+    progress(line) {
+      const now = performance.now();
+      if (quiet || now - shown < (terminal ? everyMilliseconds.terminal : everyMilliseconds.elsewhere)) return;
+      shown = now;
+      if (!terminal) process.stderr.write(`${line}\n`);
+      else process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns ?? 120) - 1)}`);
+      open = terminal;
+    },
+    result(text, value) {
+      clear();
+      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
+      else if (!quiet) process.stdout.write(`${text}\n`);
+    },
+    done: clear,
+  };
+}
+
+/** Aborts at the first Ctrl-C (or SIGTERM), so that work can be put in order; the second one ends the process. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort();
+    process.stderr.write('\nstopping: one moment, to leave everything whole (again: stop at once)\n');
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return controller.signal;
+}
+
+/** Rows of a table with columns as wide as they need to be; numbers to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const numeric = (text: string): boolean => /^[-+.\d][\d.,:e%+-]*$/.test(text);
+  return rows.map((row) => row.map((cell, column) => (numeric(cell) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join('  ').trimEnd()).join('\n');
+}
+
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '?';
+  if (seconds < 100) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 100 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Refuses when neither or both of two alternatives are given. */
+export function exactlyOne(first: [string, unknown], second: [string, unknown]): void {
+  if ((first[1] === undefined) === (second[1] === undefined)) {
+    throw new CochleaError('usage', first[1] === undefined ? `neither ${first[0]} nor ${second[0]} is given` : `${first[0]} and ${second[0]} exclude each other`, `give one of them`);
+  }
+}

@@ -1,0 +1,112 @@
+/** Recordings and a model, put together: the frames of each clip at a hook point. */
+import type { ActivationInfo, ClipFrames, FrameSource } from '../activations/index.ts';
+import { clipSource } from '../activations/index.ts';
+import { type Clip, listClips, loadClip, whisperFeatures } from '../audio/index.ts';
+import { type Encoder, openEncoder } from '../encoders/index.ts';
+import { CochleaError, type ErrorCode } from '../errors.ts';
+import { runtime } from '../runtime/index.ts';
+
+export interface AudioOptions {
+  /** A name of `cochlea models`, or a path to an .onnx file. */
+  model: string;
+  /** A name of `cochlea hooks MODEL`, or a tensor. */
+  hook: string;
+  /** Sound files, folders, manifests. */
+  audio: string[];
+  /** Only clips whose labels have these values. */
+  select?: Record<string, string>;
+  threads?: number;
+  /** Stop at the first recording that cannot be used, instead of skipping and counting it. */
+  strict?: boolean;
+  onNotice?: (line: string) => void;
+}
+
+export interface EncodedRecording extends ClipFrames {
+  /** SHA-256 of the file. */
+  sha256: string;
+  seconds: number;
+}
+
+/** An open model and the clips to run through it. */
+export interface AudioFrames {
+  clips: readonly Clip[];
+  encoder: Encoder;
+  info: ActivationInfo;
+  /** What was skipped so far, one line each. */
+  readonly skipped: readonly string[];
+  /** The frames of a clip without padding; undefined when it had to be skipped. */
+  load(clip: Clip): Promise<EncodedRecording | undefined>;
+  /** All clips as a source to train on, computed when asked for. */
+  source(): FrameSource;
+  close(): Promise<void>;
+}
+
+/** Failures of one recording, which a long run survives. */
+const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'not-finite'];
+
+/** Lists the clips and opens the model cut off at the hook. Throws what listClips and openEncoder throw. */
+export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
+  const { model, hook, audio, select = {}, threads, strict = false, onNotice } = options;
+  const listed = await listClips(audio);
+  if (strict && listed.problems.length > 0) throw new CochleaError('audio', listed.problems[0]!, 'mend it, or leave --strict away');
+  const wanted = Object.entries(select);
+  const clips = listed.clips.filter(({ labels }) => wanted.every(([label, value]) => labels[label] === value));
+  if (clips.length === 0) {
+    throw new CochleaError('file-missing', `none of ${listed.clips.length} clips has ${wanted.map(([label, value]) => `${label}=${value}`).join(' and ')}`, 'look at the labels in the manifest');
+  }
+  const encoder = await openEncoder({ model, hook, features: whisperFeatures, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
+  const skipped: string[] = [];
+  const skip = (line: string): void => {
+    skipped.push(line);
+    onNotice?.(`skipped ${line}`);
+  };
+  listed.problems.forEach(skip);
+  const info: ActivationInfo = {
+    model: encoder.model.name, modelSha256: encoder.model.sha256, hook: encoder.hook.name, layer: layerOf(encoder.hook.name),
+    dIn: encoder.dIn, frameRate: encoder.frameRate, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips),
+  };
+
+  const load = async (clip: Clip): Promise<EncodedRecording | undefined> => {
+    try {
+      const { samples, seconds, sha256 } = await loadClip(clip, encoder.sampleRate);
+      const { frames, valid, dIn } = await encoder.encode(samples);
+      return { id: clip.id, path: clip.path, labels: clip.labels, frames: frames.subarray(0, valid * dIn), rows: valid, sha256, seconds };
+    } catch (error) {
+      if (strict || !(error instanceof CochleaError) || !skippable.includes(error.code)) throw error;
+      skip(error.message.includes(clip.path) ? error.message : `${clip.path}: ${error.message}`);
+      return undefined;
+    }
+  };
+  return {
+    clips, encoder, info, skipped, load,
+    source: () => {
+      const known = new Set<number>(); // a clip that was skipped once is skipped silently in later epochs
+      return clipSource({
+        info, count: clips.length,
+        load: async (index) => {
+          const { id, path, labels } = clips[index]!;
+          const nothing = { id, path, labels, frames: new Float32Array(0), rows: 0 };
+          if (known.has(index)) return nothing;
+          const loaded = await load(clips[index]!);
+          if (!loaded) known.add(index);
+          return loaded ?? nothing;
+        },
+      });
+    },
+    close: () => encoder.close(),
+  };
+}
+
+function layerOf(hook: string): number | null {
+  const layer = /\.layers\.(\d+)/.exec(hook);
+  return layer ? Number(layer[1]) : null;
+}
+
+/** Stands for the recordings without reading them all: ids, cuts and file sizes. */
+async function listingHash(clips: readonly Clip[]): Promise<string> {
+  const hash = runtime.sha256();
+  for (const { id, path, start, end } of clips) {
+    hash.update(new TextEncoder().encode(`${JSON.stringify([id, start ?? null, end ?? null, (await runtime.files.info(path))?.size ?? null])}\n`));
+  }
+  return hash.hex();
+}

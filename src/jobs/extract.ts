@@ -1,0 +1,80 @@
+/** Activations of recordings, written to a store. */
+import { ActivationWriter, type FrameStatistics, type StoreDType } from '../activations/index.ts';
+import { CochleaError } from '../errors.ts';
+import { type AudioOptions, openAudio } from './audio.ts';
+
+export interface ExtractOptions extends AudioOptions {
+  /** Folder of the store. */
+  out: string;
+  /** float16 halves the store; the residual streams of some models overflow it. Default f32. */
+  dtype?: StoreDType;
+  /** Go on with a store that was interrupted. */
+  resume?: boolean;
+  signal?: AbortSignal;
+  onProgress?: (progress: ExtractProgress) => void;
+}
+
+export interface ExtractProgress {
+  clips: number;
+  clipsDone: number;
+  frames: number;
+  /** Seconds of sound. */
+  seconds: number;
+  /** Seconds of sound per second of work. */
+  speed: number;
+}
+
+export interface ExtractResult {
+  out: string;
+  clips: number;
+  frames: number;
+  /** Seconds of sound that this call encoded, and how long that took. */
+  seconds: number;
+  elapsed: number;
+  skipped: readonly string[];
+  dataSha256: string;
+  statistics: FrameStatistics | undefined;
+}
+
+/**
+ * Runs every clip through the model up to the hook and stores its frames. What cannot be read is skipped, named and counted (`strict`:
+ * thrown). Throws `file-exists` when the store is there and `resume` is not set, and `interrupted` when `signal` aborts.
+ */
+export async function extractActivations(options: ExtractOptions): Promise<ExtractResult> {
+  const { out, dtype = 'f32', resume = false, signal, onProgress, strict, onNotice } = options;
+  const audio = await openAudio(options);
+  try {
+    const { dataSha256: _, ...info } = audio.info;
+    const writer = await ActivationWriter.open(out, info, { dtype, resume });
+    const began = performance.now();
+    let frames = 0, seconds = 0, clipsDone = 0;
+    const refused: string[] = [];
+    for (const clip of writer.complete ? [] : audio.clips) {
+      if (signal?.aborted) throw new CochleaError('interrupted', `stopped after ${clipsDone} of ${audio.clips.length} clips`, 'the same command with --resume goes on from here');
+      clipsDone++;
+      if (writer.has(clip.id)) continue;
+      const loaded = await audio.load(clip);
+      if (!loaded) continue;
+      try {
+        await writer.addClip(loaded);
+      } catch (error) {
+        if (strict || !(error instanceof CochleaError) || error.code !== 'not-finite') throw error;
+        refused.push(error.message);
+        onNotice?.(`skipped ${error.message}`);
+        continue;
+      }
+      frames += loaded.rows;
+      seconds += loaded.seconds;
+      onProgress?.({ clips: audio.clips.length, clipsDone, frames, seconds, speed: seconds / ((performance.now() - began) / 1000) });
+    }
+    const elapsed = (performance.now() - began) / 1000;
+    const manifest = await writer.finish();
+    if (manifest.rows === 0) throw new CochleaError('audio', `none of ${audio.clips.length} clips could be used`, audio.skipped[0] ?? refused[0]);
+    return {
+      out, clips: manifest.clips, frames: manifest.rows, seconds, elapsed, skipped: [...audio.skipped, ...refused],
+      dataSha256: manifest.info.dataSha256, statistics: manifest.statistics,
+    };
+  } finally {
+    await audio.close();
+  }
+}

@@ -1,0 +1,72 @@
+import { densityChart, lineChart } from './charts.ts';
+import { Html, html, json, type Piece } from './html.ts';
+import { loudest, soundUri } from './media.ts';
+import { percent, significant, whole } from './numbers.ts';
+import { pageScript } from './page-script.ts';
+import { pageStyle } from './page-style.ts';
+import { feature, featureTable, runFacts, scoreTable } from './sections.ts';
+import { type PageContext, recording } from './stretch.ts';
+import type { ReportData, ReportScores } from './types.ts';
+
+/** Nothing may be fetched from anywhere: what a label smuggled in could not call home either. */
+const policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src data:";
+
+/** The few numbers that people look for first. */
+function headline({ metrics, intervals }: ReportScores): Html {
+  const entry = (title: string, metric: string, write: (value: number) => string): Html | undefined => {
+    const value = metrics[metric]?.value;
+    if (value === undefined || value === null) return undefined;
+    const range = intervals[metric];
+    return html`<div><dt>${title}</dt><dd>${write(value)}${range && range.low !== null && range.low !== range.high && html`<small>${write(range.low)} to ${write(range.high)}</small>`}</dd></div>`;
+  };
+  return html`<dl class="headline">
+${entry('explained variance', 'explained_variance', (value) => significant(value))}
+${entry('latents per frame', 'l0', (value) => significant(value))}
+${entry('latents alive', 'frac_alive', percent)}
+${entry('cosine with the input', 'cossim', (value) => significant(value))}
+</dl>`;
+}
+
+/**
+ * A report on a trained SAE as one HTML page that needs nothing else: styles, script, spectrograms and sound are inside, and it
+ * loads nothing over the network. All ids, labels and texts are escaped. The same data give the same page.
+ */
+export function renderReport(data: ReportData): string {
+  const { title, summary, run, scores, metrics, curves, density, features, labelsTried, sounds } = data;
+  const stretches = [...(data.recording ? [data.recording] : []), ...features.flatMap(({ top, random }) => [...top, ...random])];
+  const context: PageContext = { frameRate: run.frameRate, loudest: loudest(stretches.map(({ mel }) => mel)) };
+  const shown = new Set(features.map(({ latent }) => latent));
+  const section = (id: string, heading: string, ...content: Piece[]): Html => html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${heading}</h2>${content}</section>`;
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="cochlea">
+<title>${title}</title>
+<style>${new Html(pageStyle)}</style>
+</head>
+<body>
+<header>
+<p class="over-title">cochlea: report on a sparse autoencoder</p>
+<h1>${title}</h1>
+${summary !== undefined && html`<p class="lead">${summary}</p>`}
+<nav aria-label="sections"><a href="#run">Run</a><a href="#scores">Scores</a><a href="#training">Training</a>${data.recording && html`<a href="#recording">One recording</a>`}${features.length > 0 && html`<a href="#features">Features</a>`}</nav>
+${scores.length > 0 && headline(scores[0])}
+</header>
+<main>
+${section('run', 'Run', runFacts(run))}
+${section('scores', 'Scores on held-out frames', html`<p class="note">${whole(run.heldOut.frames)} frames of ${whole(run.heldOut.clips)} clips that were not trained on. Small figures are 95\u202f% intervals from resampling clips. Point at a metric's name for its definition.</p>`, scoreTable(scores, metrics))}
+${section('training', 'Training', html`<div class="charts">${curves.map(lineChart)}${densityChart(density, run.dSae)}</div>`)}
+${data.recording && section('recording', 'One recording', html`<p class="note">A held-out recording and the latents that are most active in it, each on a scale of its own. Press a picture to hear it from there; Escape stops.</p>`, recording(data.recording, shown, context))}
+${features.length > 0 && section('features', 'Features', html`<p class="note">Each strip shows a moment of one recording: its spectrogram from low to high frequencies (mel scale), below it the latent's activation on the same time axis, and the labels of the recording where there are any. The marker is the firing that is shown. All strips of a latent share one scale; sound is brought to one level.</p>`, featureTable(features), features.map((one) => feature(one, labelsTried, context)))}
+</main>
+<footer><p>${run.licence}</p></footer>
+<script type="application/json" id="sounds">${json(sounds.map(soundUri))}</script>
+<script>${new Html(pageScript())}</script>
+</body>
+</html>
+`;
+  return page.text;
+}
