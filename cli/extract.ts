@@ -2,13 +2,14 @@ import { Command, Option } from 'commander';
 import { extractActivations } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { duration, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
+import { requireOptions } from './support/options.ts';
 
 type Flags = OutputOptions & Required<Pick<AudioFlags, 'audio' | 'model' | 'hook'>> & AudioFlags & { out: string; dtype: 'f32' | 'f16'; resume?: boolean };
 
 export function extractCommand(): Command {
   const command = withAudioOptions(new Command('extract')
     .description('Run recordings through a model up to a hook point and store the activations'))
-    .requiredOption('--out <folder>', 'folder of the activation store')
+    .option('--out <folder>', 'folder of the activation store')
     .addOption(new Option('--dtype <dtype>', 'how frames are stored').choices(['f32', 'f16']).default('f32'))
     .option('--resume', 'go on with a store that was interrupted')
     .option('--config <file>', 'JSON file with any of these flags')
@@ -30,6 +31,5 @@ export function extractCommand(): Command {
         ...(skipped.length > 0 ? [`${skipped.length} skipped, each named above`] : []),
       ].join('\n'), { ...result, statistics: statistics && { ...statistics, mean: [...statistics.mean], variance: [...statistics.variance] } });
     });
-  for (const name of ['--audio', '--model', '--hook']) command.options.find(({ long }) => long === name)!.makeOptionMandatory(true);
-  return command;
+  return requireOptions(command, '--audio', '--model', '--hook', '--out');
 }

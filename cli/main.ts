@@ -11,7 +11,7 @@ import { infoCommand } from './info.ts';
 import { modelsCommand } from './models.ts';
 import { trainCommand } from './train.ts';
 import { applyConfigFile } from './support/config-file.ts';
-import { reportFailure } from './support/failure.ts';
+import { reportFailure, surviveClosedOutput, usageLine } from './support/failure.ts';
 import { version } from './support/version.ts';
 
 const program = new Command('cochlea')
@@ -19,19 +19,19 @@ const program = new Command('cochlea')
   .version(version(), '--version')
   .option('--verbose', 'show the stack of an error')
   .enablePositionalOptions()
-  .showHelpAfterError('(--help shows what is possible)')
-  .showSuggestionAfterError()
   .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
   .hook('preAction', (_, command) => applyConfigFile(command));
 
 for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, trainCommand, evalCommand, encodeCommand, infoCommand]) {
-  program.addCommand(command().exitOverride().showSuggestionAfterError().showHelpAfterError('(--help shows what is possible)'));
+  program.addCommand(command().copyInheritedSettings(program).option('--verbose', 'show the stack of an error'));
 }
 
+surviveClosedOutput();
 try {
   await program.parseAsync(process.argv);
 } catch (error) {
   // Commander has printed its own line already, for --help and for wrong usage.
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-  else process.exitCode = reportFailure(error, program.opts()['verbose'] === true);
+  else process.exitCode = reportFailure(error, [program, ...program.commands].some((command) => command.opts()['verbose'] === true));
 }

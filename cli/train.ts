@@ -3,7 +3,7 @@ import { CochleaError, openActivations, openAudio, type RunResult, trainRun, top
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { duration, exactlyOne, interruptSignal, openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
-import { nonNegativeNumber, positiveNumber, wholeNumber } from './support/options.ts';
+import { nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
 import { version } from './support/version.ts';
 
 interface Flags extends OutputOptions, AudioFlags {
@@ -41,10 +41,10 @@ interface Flags extends OutputOptions, AudioFlags {
 }
 
 export function trainCommand(): Command {
-  return withAudioOptions(new Command('train')
+  const command = withAudioOptions(new Command('train')
     .description('Train a sparse autoencoder on stored activations, or straight from recordings')
     .option('--activations <path>', 'a store of `cochlea extract`, or a .safetensors file with tensor `x` [rows, d_in], or a .npy file'))
-    .requiredOption('--out <folder>', 'folder for the SAE, its metrics and its checkpoints')
+    .option('--out <folder>', 'folder for the SAE, its metrics and its checkpoints')
     .addOption(new Option('--arch <architecture>', 'architecture').choices(['topk']).default('topk'))
     .option('--d-sae <n>', 'number of latents', wholeNumber(1))
     .option('--expansion <factor>', 'number of latents as a multiple of d_in (8 unless --d-sae is given)', positiveNumber)
@@ -79,6 +79,7 @@ export function trainCommand(): Command {
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object')
     .action((flags: Flags) => train(flags));
+  return requireOptions(command, '--out');
 }
 
 async function train(flags: Flags): Promise<void> {

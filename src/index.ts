@@ -14,7 +14,9 @@ export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeS
 export { Gpu, type GpuOptions } from './gpu/index.ts';
 export { openActivations } from './jobs/activations.ts';
 export { type AudioFrames, type AudioOptions, openAudio } from './jobs/audio.ts';
+export { type DemoOptions, type DemoResult, runDemo } from './jobs/demo.ts';
 export { encodeFile } from './jobs/encode.ts';
+export { reportOn, type ReportOptions } from './jobs/report.ts';
 export { extractActivations, type ExtractOptions, type ExtractResult } from './jobs/extract.ts';
 export { runtime } from './runtime/index.ts';
 export { dense, SAE, type SparseActs, topkConfig, type TopkConfig, type Weights } from './sae/index.ts';

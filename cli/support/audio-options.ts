@@ -7,6 +7,7 @@ export interface AudioFlags {
   model?: string;
   hook?: string;
   select?: Record<string, string>;
+  take?: number;
   threads?: number;
   strict?: boolean;
 }
@@ -17,6 +18,7 @@ export function withAudioOptions(command: Command): Command {
     .option('--model <model>', 'a name of `cochlea models`, or a path to an .onnx encoder')
     .option('--hook <hook>', 'a name of `cochlea hooks MODEL`, or a tensor of the graph')
     .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
+    .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
     .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
     .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it');
 }

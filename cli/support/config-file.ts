@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, type Option } from 'commander';
 import { CochleaError } from '../../src/index.ts';
 
 /**
@@ -37,9 +37,10 @@ function readConfig(path: string): Record<string, unknown> {
   throw new CochleaError('config', `${path} is not a JSON object of flags`);
 }
 
-/** `d-sae`, `d_sae`, `dSae` and `--d-sae` all name one flag; `centre` names `--no-centre`. */
+const plain = (text: string): string => text.replace(/[-_]/g, '').toLowerCase();
+
+/** `d-sae`, `d_sae`, `dSae` and `--d-sae` all name one flag; `centre` and `no-centre` both name `--no-centre`. */
 function findOption(command: Command, key: string): Option | undefined {
-  const plain = (text: string): string => text.replace(/[-_]/g, '').toLowerCase();
   return command.options.find((option) => plain(option.attributeName()) === plain(key) || plain(option.long ?? '') === plain(key));
 }
 
@@ -47,9 +48,17 @@ function parsed(option: Option, value: unknown, key: string, path: string): unkn
   const wrong = (must: string): never => {
     throw new CochleaError('config', `${path}: ${key} is ${JSON.stringify(value)}`, `it must be ${must}`);
   };
-  if (option.isBoolean() || option.negate) return typeof value === 'boolean' ? (option.negate && key.startsWith('no') ? !value : value) : wrong('true or false');
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) wrong('a value or a list of them');
-  if (option.variadic) return (Array.isArray(value) ? value : [value]).reduce<unknown>((all, one) => (option.parseArg ? option.parseArg(String(one), all as never) : [...((all as unknown[]) ?? []), one]), undefined);
-  if (Array.isArray(value) || value === null) wrong('a single value');
-  return option.parseArg ? option.parseArg(String(value), undefined as never) : String(value);
+  if (option.isBoolean() || option.negate) {
+    if (typeof value !== 'boolean') return wrong('true or false');
+    return option.negate && plain(option.long!) === plain(key) ? !value : value;
+  }
+  const single = (one: unknown): string => (typeof one === 'string' || typeof one === 'number' ? String(one) : wrong(option.variadic ? 'a string or a list of strings' : 'a string or a number'));
+  if (option.variadic) return (Array.isArray(value) ? value : [value]).map(single);
+  const text = single(value);
+  try {
+    return option.parseArg ? option.parseArg(text, undefined as never) : text;
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    throw new CochleaError('config', `${path}: ${key} is ${JSON.stringify(value)}`, error.message);
+  }
 }

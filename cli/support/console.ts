@@ -64,11 +64,14 @@ export function interruptSignal(): AbortSignal {
   return controller.signal;
 }
 
-/** Rows of a table with columns as wide as they need to be; numbers to the right. */
+/** Rows of a table with columns as wide as they need to be; columns of numbers, under a heading or not, to the right. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const numeric = (text: string): boolean => /^[-+.\d][\d.,:e%+-]*$/.test(text);
-  return rows.map((row) => row.map((cell, column) => (numeric(cell) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join('  ').trimEnd()).join('\n');
+  const columns = rows[0]!.map((_, column) => {
+    const cells = rows.map((row) => row[column]!);
+    return { width: Math.max(...cells.map((cell) => cell.length)), right: cells.slice(1).every((cell) => /^[-+.\d][\d.,:e%+-]*$/.test(cell)) };
+  });
+  const laidOut = (cell: string, { width, right }: (typeof columns)[number]): string => (right ? cell.padStart(width) : cell.padEnd(width));
+  return rows.map((row) => row.map((cell, column) => laidOut(cell, columns[column]!)).join('  ').trimEnd()).join('\n');
 }
 
 export function duration(seconds: number): string {

@@ -1,6 +1,23 @@
 import process from 'node:process';
 import { CochleaError } from '../../src/index.ts';
 
+/** What commander says of wrong usage, often on two lines, on one. */
+export function usageLine(text: string): string {
+  const line = text.replace(/^error: /, '').replace(/\s*\(Did you mean (.*?)\?\)/, ': did you mean $1?').trim().replace(/\s*\n\s*/g, ' ');
+  return `cochlea: ${line}${/[.?]$/.test(line) ? '' : ':'} --help shows what is possible\n`;
+}
+
+/**
+ * A reader of our output that goes away, as `head` does, must not end a long run: what would be printed is lost, the work goes on. A full disk
+ * behind stdout is an error.
+ */
+export function surviveClosedOutput(): void {
+  process.stderr.on('error', () => {});
+  process.stdout.on('error', (error: Error & { code?: string }) => {
+    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') process.exitCode = reportFailure(new CochleaError('file-system', `cannot write the output: ${error.message}`), false);
+  });
+}
+
 /** Prints an error on one line (and its stack, when wanted) and returns the exit code. */
 export function reportFailure(error: unknown, verbose: boolean): number {
   const known = error instanceof CochleaError;

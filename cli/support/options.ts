@@ -1,4 +1,15 @@
-import { InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
+import { CochleaError } from '../../src/index.ts';
+
+/** Options that must be given, on the command line or in the file of --config: commander's own check comes before that is read. */
+export function requireOptions(command: Command, ...names: readonly string[]): Command {
+  const wanted = command.options.filter(({ long }) => names.includes(long!));
+  return command.hook('preAction', () => {
+    for (const option of wanted) {
+      if (command.getOptionValue(option.attributeName()) === undefined) throw new CochleaError('usage', `${option.flags} is not given`, `see cochlea ${command.name()} --help`);
+    }
+  });
+}
 
 /** Parsers of option values; commander names the option in front of what they say. */
 

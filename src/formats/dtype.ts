@@ -84,6 +84,15 @@ function decodeBfloat16(patterns: Uint16Array, out: Float32Array): void {
   for (let i = 0; i < patterns.length; i++) bits[i] = patterns[i]! << 16;
 }
 
+/** Each number rounded to the nearest bfloat16, ties to even. */
+export function roundToBfloat16(values: Float32Array): Float32Array {
+  const patterns = new Uint16Array(values.length);
+  encodeBfloat16(values, patterns);
+  const rounded = new Float32Array(values.length);
+  decodeBfloat16(patterns, rounded);
+  return rounded;
+}
+
 const views = {
   BOOL: Uint8Array, U8: Uint8Array, I8: Int8Array, I16: Int16Array, U16: Uint16Array, F16: Uint16Array, BF16: Uint16Array,
   I32: Int32Array, U32: Uint32Array, F32: Float32Array, F64: Float64Array, I64: BigInt64Array, U64: BigUint64Array,

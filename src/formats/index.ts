@@ -1,4 +1,4 @@
-export { decodeFloat16, encodeFloat16 } from './dtype.ts';
+export { decodeFloat16, encodeFloat16, roundToBfloat16 } from './dtype.ts';
 export type { DType, FloatDType } from './dtype.ts';
 export { readMatrixRows } from './byte-source.ts';
 export type { MatrixFile } from './byte-source.ts';

@@ -15,6 +15,8 @@ export interface AudioOptions {
   audio: string[];
   /** Only clips whose labels have these values. */
   select?: Record<string, string>;
+  /** At most this many clips, spread evenly over what is left. */
+  take?: number;
   threads?: number;
   /** Stop at the first recording that cannot be used, instead of skipping and counting it. */
   strict?: boolean;
@@ -46,11 +48,12 @@ const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged'
 
 /** Lists the clips and opens the model cut off at the hook. Throws what listClips and openEncoder throw. */
 export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, audio, select = {}, threads, strict = false, onNotice } = options;
+  const { model, hook, audio, select = {}, take = Infinity, threads, strict = false, onNotice } = options;
   const listed = await listClips(audio);
   if (strict && listed.problems.length > 0) throw new CochleaError('audio', listed.problems[0]!, 'mend it, or leave --strict away');
   const wanted = Object.entries(select);
-  const clips = listed.clips.filter(({ labels }) => wanted.every(([label, value]) => labels[label] === value));
+  const matching = listed.clips.filter(({ labels }) => wanted.every(([label, value]) => labels[label] === value));
+  const clips = take >= matching.length ? matching : Array.from({ length: take }, (_, n) => matching[Math.floor((n * matching.length) / take)]!);
   if (clips.length === 0) {
     throw new CochleaError('file-missing', `none of ${listed.clips.length} clips has ${wanted.map(([label, value]) => `${label}=${value}`).join(' and ')}`, 'look at the labels in the manifest');
   }

@@ -1,3 +1,4 @@
+import { CochleaError } from '../errors.ts';
 import { writeSafetensors } from '../formats/index.ts';
 import { dense, type SAE } from '../sae/index.ts';
 import { openActivations } from './activations.ts';
@@ -8,32 +9,39 @@ export interface EncodeResult {
   l0: number;
 }
 
+/** Rows whose dense activations are held: d_sae / d_in times the frames. */
+const piece = 1024;
+
 /**
  * Feature activations and reconstructions of frames, as a safetensors file with `feature_acts` [rows, d_sae] and `recon` [rows, d_in], in
- * stored order. Activations are written as they come; the reconstructions, which follow them in the file, are held.
+ * stored order. The frames are gone through twice, once for each tensor, so that memory does not depend on how many there are.
+ * Throws `config` for frames of another d_in, `not-finite` for one that holds NaN or infinity.
  */
 export async function encodeFile(sae: SAE, input: string, out: string): Promise<EncodeResult> {
   const source = await openActivations(input);
   try {
+    if (source.dIn !== sae.dIn) {
+      throw new CochleaError('config', `the frames of ${input} have d_in ${source.dIn}, the SAE has d_in ${sae.dIn}`, 'take frames of the model and hook point that the SAE was trained on');
+    }
     const rows = source.rows!;
-    const recon = new Float32Array(rows * sae.dIn);
-    let at = 0, firing = 0;
-    async function* activations(): AsyncGenerator<Float32Array> {
-      for await (const chunk of source.chunks({ seed: 0, epoch: undefined, from: 0 })) {
-        // A dense piece is d_sae / d_in times the frames: some thousand rows at a time.
-        for (let first = 0; first < chunk.rows; first += 1024) {
-          const here = Math.min(1024, chunk.rows - first);
-          const result = await sae.run(chunk.x.subarray(first * sae.dIn, (first + here) * sae.dIn));
-          recon.set(result.recon, at * sae.dIn);
-          at += here;
-          firing += result.acts.indices.length;
-          yield dense(result.acts, sae.dSae);
-        }
+    let firing = 0;
+    async function* through(make: (x: Float32Array) => Promise<Float32Array>): AsyncGenerator<Float32Array> {
+      let done = 0;
+      for await (const { x, rows: here } of source.chunks({ seed: 0, epoch: undefined, from: 0 })) {
+        const bad = x.findIndex((value) => !Number.isFinite(value));
+        if (bad >= 0) throw new CochleaError('not-finite', `row ${done + Math.floor(bad / sae.dIn)} of ${input} holds NaN or infinity`, 'leave it out');
+        done += here;
+        for (let first = 0; first < here; first += piece) yield make(x.subarray(first * sae.dIn, Math.min(first + piece, here) * sae.dIn));
       }
     }
+    const activations = async (x: Float32Array): Promise<Float32Array> => {
+      const acts = await sae.encodeSparse(x);
+      firing += acts.indices.length;
+      return dense(acts, sae.dSae);
+    };
     await writeSafetensors(out, [
-      { name: 'feature_acts', dtype: 'F32', shape: [rows, sae.dSae], data: activations() },
-      { name: 'recon', dtype: 'F32', shape: [rows, sae.dIn], data: (function* held() { yield recon; })() },
+      { name: 'feature_acts', dtype: 'F32', shape: [rows, sae.dSae], data: through(activations) },
+      { name: 'recon', dtype: 'F32', shape: [rows, sae.dIn], data: through((x) => sae.forward(x)) },
     ]);
     return { out, frames: rows, l0: firing / rows };
   } finally {

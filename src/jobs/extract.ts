@@ -46,6 +46,10 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
   try {
     const { dataSha256: _, ...info } = audio.info;
     const writer = await ActivationWriter.open(out, info, { dtype, resume });
+    if (writer.complete) {
+      const missing = audio.clips.filter(({ id }) => !writer.has(id)).length;
+      onNotice?.(`${out} was complete already${missing > 0 ? `; ${missing} of these ${audio.clips.length} clips are not in it` : ''}`);
+    }
     const began = performance.now();
     let frames = 0, seconds = 0, clipsDone = 0;
     const refused: string[] = [];

@@ -63,3 +63,11 @@ export function activate(rec: Recorder, tensors: { h: Tensor; flags: Tensor; thr
   const elements = rows * h.columns;
   rec.dispatch(rec.gpu.kernel({ name: 'activate', text: shaders.activate.text }), tensors, { elements, latents: h.columns }, groupsFor(elements));
 }
+
+/** a = R(R(a) + bias) with R rounding to bfloat16 (see round_bias.wgsl). a [rows, n], bias [1, n]. */
+export function roundBias(rec: Recorder, tensors: { a: Tensor; bias: Tensor }, rows: number): void {
+  const { a, bias } = tensors;
+  expectShape('round', bias, 1, a.columns);
+  rec.dispatch(rec.gpu.kernel({ name: 'round_bias', text: shaders.round_bias.text }), tensors,
+    { rows, columns: a.columns, stride: a.stride }, groupsFor(rows * a.columns));
+}

@@ -1,8 +1,8 @@
 /** The SAE that people hold: loaded from a folder, run on frames. */
 import { CochleaError } from '../errors.ts';
-import { readSaelensFolder, type SaelensConfig, writeSaelensFolder } from '../formats/index.ts';
+import { readSaelensFolder, roundToBfloat16, type SaelensConfig, writeSaelensFolder } from '../formats/index.ts';
 import type { Gpu, Recorder, Tensor } from '../gpu/index.ts';
-import { activate, decodeDense, decodeSparse, encode, noLatent, prepareRows, rowNorms, topkRows } from '../kernels/index.ts';
+import { activate, decodeDense, decodeSparse, encode, noLatent, prepareRows, roundBias, rowNorms, topkRows } from '../kernels/index.ts';
 import { checkInference, rowNormalisation } from './config.ts';
 import { chunkRows, compactTensor, shardRows, vectorTensor, weightTensor } from './layout.ts';
 import { tensorsFromWeights, type Weights, weightsFromTensors } from './weights.ts';
@@ -25,7 +25,7 @@ export class SAE {
   readonly #gpu: Gpu;
   readonly #rows: number;
   readonly #owned: Tensor[] = [];
-  readonly #tensors: Record<'W_enc' | 'W_dec' | 'b_enc' | 'b_dec' | 'threshold' | 'norms' | 'frames' | 'centre' | 't' | 'xc' | 'rowAffine' | 'h' | 'r' | 'flags' | 'indices' | 'values', Tensor>;
+  readonly #tensors: Record<'W_enc' | 'W_dec' | 'b_enc' | 'b_dec' | 'threshold' | 'norms' | 'frames' | 'centre' | 't' | 'xc' | 'rowAffine' | 'h' | 'r' | 'flags' | 'indices' | 'values' | 'noBias', Tensor>;
   #norms: Float32Array | undefined;
 
   private constructor(gpu: Gpu, config: SaelensConfig, weights: Weights) {
@@ -46,7 +46,7 @@ export class SAE {
       b_enc: vector('b_enc', dSae), b_dec: vector('b_dec', dIn), threshold: vector('threshold', dSae), norms: vector('decoder norms', dSae),
       frames: frames('frames'), centre: vector('centre', dIn), t: frames('target'), xc: frames('encoder input'),
       rowAffine: own(compactTensor(gpu, 'row affine', this.#rows, 2)), h: own(compactTensor(gpu, 'pre-activations', this.#rows, dSae)),
-      r: frames('reconstruction'), flags: vector('flags', 1, 'u32'),
+      r: frames('reconstruction'), flags: vector('flags', 1, 'u32'), noBias: vector('no bias', dSae),
       indices: own(compactTensor(gpu, 'kept indices', this.#rows, this.#k, 'u32')), values: own(compactTensor(gpu, 'kept values', this.#rows, this.#k)),
     };
   }
@@ -120,7 +120,7 @@ export class SAE {
    */
   async decode(f: Float32Array): Promise<Float32Array> {
     const rows = wholeRows(f.length, this.dSae, 'd_sae');
-    const { W_dec, b_dec, r, h } = this.#tensors;
+    const { W_dec, b_dec, r, h, centre } = this.#tensors;
     const result = new Float32Array(rows * this.dIn);
     for (let first = 0; first < rows; first += this.#rows) {
       const here = Math.min(this.#rows, rows - first);
@@ -128,7 +128,8 @@ export class SAE {
       if (this.#norms) for (let at = 0; at < codes.length; at++) codes[at]! /= Math.max(this.#norms[at % this.dSae]!, 1e-30);
       this.#gpu.upload(h, codes);
       const rec = this.#gpu.record();
-      decodeDense(rec, { f: h, W_dec, b_dec, r }, here);
+      decodeDense(rec, { f: h, W_dec, b_dec: this.#rounds ? centre : b_dec, r }, here);
+      if (this.#rounds) roundBias(rec, { a: r, bias: b_dec }, here);
       rec.submit();
       result.set((await this.#gpu.downloadFloats(r)).subarray(0, here * this.dIn), first * this.dIn);
     }
@@ -150,7 +151,8 @@ export class SAE {
     const parts: SparseActs[] = [];
     for (let first = 0; first < rows; first += this.#rows) {
       const here = Math.min(this.#rows, rows - first);
-      this.#gpu.upload(this.#tensors.frames, x.subarray(first * this.dIn, (first + here) * this.dIn));
+      const frames = x.subarray(first * this.dIn, (first + here) * this.dIn);
+      this.#gpu.upload(this.#tensors.frames, this.#rounds ? this.#roundedInput(frames) : frames);
       const rec = this.#gpu.record();
       this.#record(rec, here, reconstruct);
       rec.submit();
@@ -161,16 +163,31 @@ export class SAE {
   }
 
   #record(rec: Recorder, rows: number, reconstruct: boolean): void {
-    const { frames, centre, b_dec, t, xc, rowAffine, W_enc, W_dec, b_enc, h, r, flags, norms, threshold, indices, values } = this.#tensors;
+    const { frames, centre, b_dec, t, xc, rowAffine, W_enc, W_dec, b_enc, h, r, flags, norms, threshold, indices, values, noBias } = this.#tensors;
     const topk = this.config.architecture === 'topk';
+    const rounds = this.#rounds;
     prepareRows(rec, { frames, centre, b_dec, t, xc, rowAffine }, rows,
-      { scale: 1, normalise: rowNormalisation(this.config.normalize_activations), subtractBDec: this.config.apply_b_dec_to_input });
-    encode(rec, { xc, W_enc, b_enc, h }, 0, rows);
+      { scale: 1, normalise: rowNormalisation(this.config.normalize_activations), subtractBDec: this.config.apply_b_dec_to_input && !rounds });
+    encode(rec, { xc, W_enc, b_enc: rounds ? noBias : b_enc, h }, 0, rows);
+    if (rounds) roundBias(rec, { a: h, bias: b_enc }, rows);
     if (topk) topkRows(rec, { h, indices, values, flags, ...(this.#norms ? { norms } : {}) }, 0, rows, this.#k);
     else activate(rec, { h, flags, threshold }, rows);
     if (!reconstruct) return;
-    if (topk) decodeSparse(rec, { indices, values, W_dec, b_dec, r }, rows, 1);
-    else decodeDense(rec, { f: h, W_dec, b_dec, r }, rows);
+    // The centre is all zeros: as a bias it adds nothing.
+    if (topk) decodeSparse(rec, { indices, values, W_dec, b_dec, r }, rows, rounds ? 0 : 1);
+    else decodeDense(rec, { f: h, W_dec, b_dec: rounds ? centre : b_dec, r }, rows);
+    if (rounds) roundBias(rec, { a: r, bias: b_dec }, rows);
+  }
+
+  /** An SAE saved in bfloat16 is run as torch runs it, rounding after every operation; with a row normalisation it is run in float32. */
+  get #rounds(): boolean {
+    return this.config.dtype === 'bfloat16' && rowNormalisation(this.config.normalize_activations) === 'none';
+  }
+
+  #roundedInput(frames: Float32Array): Float32Array {
+    const rounded = roundToBfloat16(frames);
+    if (!this.config.apply_b_dec_to_input) return rounded;
+    return roundToBfloat16(rounded.map((value, at) => value - this.weights.b_dec[at % this.dIn]!));
   }
 
   async #readActs(rows: number, firstRow: number): Promise<SparseActs> {

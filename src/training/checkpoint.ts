@@ -37,9 +37,9 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Prom
   await writeSafetensors(paths.join(partial, 'state.safetensors'), tensors);
   const state = {
     version, step: trainer.step, fired_rows: trainer.firedRows, fired_rows_before: trainer.firedRowsBefore,
-    mixing, input_scale: input.scale, settings, sha256: await digest(paths.join(partial, 'state.safetensors')),
+    mixing: { ...mixing }, input_scale: input.scale, settings, tensors_sha256: await fileDigest(paths.join(partial, 'state.safetensors')),
   };
-  await files.write(paths.join(partial, 'state.json'), `${JSON.stringify(state, null, 2)}\n`);
+  await files.write(paths.join(partial, 'state.json'), `${JSON.stringify({ ...state, sha256: stateDigest(state) }, null, 2)}\n`);
   await files.remove(target);
   await files.rename(partial, target);
   for (const old of (await checkpointNames(out)).slice(0, -kept)) await files.remove(paths.join(folderOf(out), old));
@@ -48,7 +48,8 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Prom
 /** Names of whole checkpoints, oldest first. */
 async function checkpointNames(out: string): Promise<string[]> {
   if (!(await files.info(folderOf(out)))?.isDirectory) return [];
-  return (await files.list(folderOf(out))).filter((name) => /^step-\d{8,}$/.test(name));
+  const step = (name: string): number => Number(name.slice('step-'.length));
+  return (await files.list(folderOf(out))).filter((name) => /^step-\d{8,}$/.test(name)).sort((a, b) => step(a) - step(b));
 }
 
 /**
@@ -76,16 +77,19 @@ async function readOne(folder: string): Promise<Checkpoint> {
   const damaged = (why: string): never => {
     throw new CochleaError('file-damaged', `${path} ${why}`);
   };
-  let state: Record<string, Json> = {};
+  let sealed: Record<string, Json> = {};
   try {
-    state = JSON.parse(await files.readText(path)) as Record<string, Json>;
+    sealed = JSON.parse(await files.readText(path)) as Record<string, Json>;
   } catch (error) {
     if (error instanceof CochleaError) throw error;
     damaged('is not JSON');
   }
+  if (typeof sealed !== 'object' || sealed === null) return damaged('is not a JSON object');
+  const { sha256, ...state } = sealed;
+  if (sha256 !== stateDigest(state)) damaged('does not have the checksum that it gives');
   if (state['version'] !== version) damaged(`is of version ${JSON.stringify(state['version'])}, not ${version}`);
   const tensorPath = paths.join(folder, 'state.safetensors');
-  if (await digest(tensorPath) !== state['sha256']) throw new CochleaError('file-damaged', `${tensorPath} does not have the checksum that ${path} gives`);
+  if (await fileDigest(tensorPath) !== state['tensors_sha256']) throw new CochleaError('file-damaged', `${tensorPath} does not have the checksum that ${path} gives`);
   const tensors = new Map<string, Float32Array | Uint32Array>();
   const file = await openSafetensors(tensorPath);
   try {
@@ -107,7 +111,14 @@ async function readOne(folder: string): Promise<Checkpoint> {
   };
 }
 
-async function digest(path: string): Promise<string> {
+/** Of what the JSON says, however it is laid out. */
+function stateDigest(state: Record<string, Json>): string {
+  const hash = runtime.sha256();
+  hash.update(new TextEncoder().encode(JSON.stringify(state)));
+  return hash.hex();
+}
+
+async function fileDigest(path: string): Promise<string> {
   const handle = await files.open(path);
   const hash = runtime.sha256();
   const step = 8 * 2 ** 20;

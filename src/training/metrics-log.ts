@@ -50,14 +50,14 @@ function line(metrics: StepMetrics): string {
   return `${JSON.stringify(Object.fromEntries(Object.entries(metricNames).map(([field, name]) => [name, metrics[field as keyof StepMetrics]])))}\n`;
 }
 
-/** Reads a metrics.jsonl; a torn last line is left out. Empty when there is no file. */
+/** Reads a metrics.jsonl; a torn last line is left out, what is null there (JSON has no infinity) is NaN. Empty when there is no file. */
 export async function readMetrics(path: string): Promise<StepMetrics[]> {
   if (!await runtime.files.info(path)) return [];
   const lines = (await runtime.files.readText(path)).split('\n').slice(0, -1);
   return lines.map((text, index) => {
     try {
-      const fields = JSON.parse(text) as Record<string, number>;
-      return Object.fromEntries(Object.entries(metricNames).map(([field, name]) => [field, fields[name]])) as unknown as StepMetrics;
+      const fields = JSON.parse(text) as Record<string, number | null>;
+      return Object.fromEntries(Object.entries(metricNames).map(([field, name]) => [field, fields[name] ?? NaN])) as unknown as StepMetrics;
     } catch {
       throw new CochleaError('file-damaged', `${path}: line ${index + 1} is not JSON`);
     }

@@ -73,11 +73,11 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const sae = topkConfig({ ...options.sae, d_in: source.dIn });
   const training = trainerConfig(options.training);
   const settings = runSettings(options, sae, training);
-  const finished = options.resume ? await finishedRun(out, totalSteps(training)) : undefined;
+  const finished = options.resume ? await finishedRun(out, settings, totalSteps(training)) : undefined;
   if (finished) return finished;
   const found = await startingPoint(out, options.resume ?? false, settings, options.onNotice);
   const input = found?.input ?? await inputTransform(source, sae, options.centre);
-  const buffer = new MixingBuffer(source, {
+  const buffer = new MixingBuffer(options.signal ? until(options.signal, source) : source, {
     seed: training.seed, bufferRows: options.bufferRows, batchRows: training.train_batch_size_samples, shuffle: options.shuffle, dropNonFinite: options.dropNonFinite ?? false,
   });
   const trainer = await Trainer.create({ gpu, sae, training, input, compatibility: options.compatibility ?? 'corrected' });
@@ -105,12 +105,23 @@ function runSettings(options: RunOptions, sae: TopkConfig, training: TrainerConf
   };
 }
 
-/** What an earlier call left, when it trained all steps and saved. */
-async function finishedRun(out: string, steps: number): Promise<RunResult | undefined> {
+/** What an earlier call left, when it trained all steps and saved: cfg.json is written last. Throws `config` when it had other settings. */
+async function finishedRun(out: string, settings: Record<string, Json>, steps: number): Promise<RunResult | undefined> {
   const { files, paths } = runtime;
-  if (!await files.info(paths.join(out, 'cfg.json')) || await files.info(paths.join(out, 'checkpoints'))) return undefined;
-  const final = (await readMetrics(paths.join(out, 'metrics.jsonl'))).at(-1);
-  return final?.step === steps ? { out, final, steps, trained: 0, seconds: 0, framesPerSecond: 0, dropped: 0 } : undefined;
+  if (!await files.info(paths.join(out, 'cfg.json'))) return undefined;
+  const recordPath = paths.join(out, 'run.json'), metricsPath = paths.join(out, 'metrics.jsonl');
+  if (!await files.info(recordPath)) throw new CochleaError('file-exists', `${out} holds an SAE that was not trained here`, 'choose another --out');
+  let record: Record<string, Json>;
+  try {
+    record = JSON.parse(await files.readText(recordPath)) as Record<string, Json>;
+  } catch (error) {
+    throw error instanceof CochleaError ? error : new CochleaError('file-damaged', `${recordPath} is not JSON`, 'the SAE beside it is whole');
+  }
+  refuseOthers(out, Object.fromEntries(Object.keys(settings).map((key) => [key, record[key]!])), settings);
+  const final = (await readMetrics(metricsPath)).at(-1);
+  if (final?.step !== steps) throw new CochleaError('file-damaged', `${metricsPath} does not end with step ${steps}`, 'the SAE beside it is whole');
+  await files.remove(paths.join(out, 'checkpoints')); // what a kill left while they were being removed
+  return { out, final, steps, trained: 0, seconds: 0, framesPerSecond: 0, dropped: 0 };
 }
 
 async function startingPoint(out: string, resume: boolean, settings: Record<string, Json>, notice: ((line: string) => void) | undefined): Promise<Checkpoint | undefined> {
@@ -126,12 +137,15 @@ async function startingPoint(out: string, resume: boolean, settings: Record<stri
     return undefined;
   }
   for (const problem of found.problems) notice?.(`passed over a damaged checkpoint: ${problem}`);
-  const differences = differingFields(found.checkpoint.settings, settings);
-  if (differences.length > 0) {
-    throw new CochleaError('config', `the run in ${out} was started with other settings: ${differences.join('; ')}`, 'repeat them, or start anew into another --out');
-  }
+  refuseOthers(out, found.checkpoint.settings, settings);
   notice?.(`going on after step ${found.checkpoint.trainer.step}`);
   return found.checkpoint;
+}
+
+function refuseOthers(out: string, before: Record<string, Json>, now: Record<string, Json>): void {
+  const differences = differingFields(before, now);
+  if (differences.length === 0) return;
+  throw new CochleaError('config', `the run in ${out} was started with other settings: ${differences.join('; ')}`, 'repeat them, or start anew into another --out');
 }
 
 function differingFields(before: Json | undefined, now: Json | undefined, path = ''): string[] {
@@ -145,7 +159,7 @@ function differingFields(before: Json | undefined, now: Json | undefined, path =
  * Centring and scale from the source's statistics. With expected_average_only_in the frames get a mean norm of sqrt(d_in): SAELens'
  * sqrt(d_in) / mean |x| where they are not centred, sqrt(d_in / sum of variances), the root mean square, where they are.
  */
-async function inputTransform(source: FrameSource, sae: TopkConfig, centre: boolean): Promise<InputTransform> {
+export async function inputTransform(source: FrameSource, sae: TopkConfig, centre: boolean): Promise<InputTransform> {
   const scaled = sae.normalize_activations === 'expected_average_only_in';
   if (!centre && !scaled) return { mean: new Float32Array(sae.d_in), scale: 1 };
   if (centre && !scaled && sae.normalize_activations !== 'none') {
@@ -156,6 +170,20 @@ async function inputTransform(source: FrameSource, sae: TopkConfig, centre: bool
   const size = centre ? Math.sqrt(spread / sae.d_in) : meanNorm / Math.sqrt(sae.d_in);
   if (!(size > 0 && Number.isFinite(size))) throw new CochleaError('config', `the frames have a spread of ${size}`, 'nothing can be learned from frames that are all alike');
   return { mean: centre ? Float32Array.from(mean) : new Float32Array(sae.d_in), scale: scaled ? Math.fround(1 / size) : 1 };
+}
+
+/** The source, until the signal aborts: it then throws `interrupted` at the next chunk. Reading a window of recordings takes minutes. */
+function until(signal: AbortSignal, source: FrameSource): FrameSource {
+  const { dIn, info, rows } = source;
+  return {
+    dIn, info, rows, statistics: () => source.statistics(),
+    async* chunks(options) {
+      for await (const chunk of source.chunks(options)) {
+        if (signal.aborted) throw new CochleaError('interrupted', 'stopped');
+        yield chunk;
+      }
+    },
+  };
 }
 
 async function loop(options: RunOptions, trainer: Trainer, buffer: MixingBuffer, settings: Record<string, Json>): Promise<RunResult> {
@@ -191,12 +219,24 @@ async function loop(options: RunOptions, trainer: Trainer, buffer: MixingBuffer,
     saved = performance.now();
   };
 
+  /** The next batch; undefined once the run is to stop. */
+  const next = async (): Promise<Float32Array | undefined> => {
+    if (signal?.aborted) return undefined;
+    try {
+      return (await buffer.next()).x;
+    } catch (error) {
+      if (error instanceof CochleaError && error.code === 'interrupted') return undefined;
+      throw error;
+    }
+  };
+
   while (trainer.step < steps) {
-    if (signal?.aborted) {
+    const batch = await next();
+    if (!batch) {
       if (trainer.step > 0) await checkpoint();
       throw new CochleaError('interrupted', `stopped after step ${trainer.step} of ${steps}`, trainer.step > 0 ? 'the same command with --resume goes on from here' : undefined);
     }
-    trainer.train((await buffer.next()).x);
+    trainer.train(batch);
     if (trainer.unread >= window) await read();
     const due = (checkpointEvery > 0 && trainer.step % checkpointEvery === 0) || (checkpointMinutes > 0 && performance.now() - saved > checkpointMinutes * 60_000);
     if (due && trainer.step < steps) await checkpoint();
