@@ -45,7 +45,9 @@ export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk
 
   const numberOf = (label: ClipLabel): number => {
     if (clips.length > 0 && clips[clips.length - 1].id === label.id) return clips.length - 1;
-    if (seen.has(label.id)) throw new CochleaError('config', `the frames of clip ${JSON.stringify(label.id)} are not in one piece`, 'evaluate frames in stored order');
+    if (seen.has(label.id)) {
+      throw new CochleaError('config', `the frames of clip ${JSON.stringify(label.id)} are not in one piece`, 'evaluate frames in stored order');
+    }
     seen.add(label.id);
     return clips.push(label) - 1;
   };
@@ -57,7 +59,8 @@ export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk
 
   for await (const chunk of chunks) {
     if (chunk.x.length !== chunk.rows * dIn) {
-      throw new CochleaError('config', `the frames have d_in ${chunk.x.length / chunk.rows}, the SAE has d_in ${dIn}`, 'take frames of the model and hook point that the SAE was trained on');
+      throw new CochleaError('config', `the frames have d_in ${chunk.x.length / chunk.rows}, the SAE has d_in ${dIn}`,
+        'take frames of the model and hook point that the SAE was trained on');
     }
     let previous = -1, number = -1;
     for (let row = 0; row < chunk.rows; row++) {

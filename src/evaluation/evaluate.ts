@@ -82,9 +82,6 @@ function sparsity({ frames, firings, absolute }: LatentSums, density: number[]):
 /** Norms and products below this are as good as zero (SAEBench and torch.nn.functional.cosine_similarity). */
 const leastNorm = 1e-8;
 
-/** A squared deviation below this share of a frame's power is the rounding error of its mean. */
-const rounding = 1e-24;
-
 /** Sums over frames that need no per-clip share. */
 class FrameSums {
   readonly #dIn: number;
@@ -128,7 +125,8 @@ class FrameSums {
       deviation += centred * centred;
     }
     if (!Number.isFinite(error)) {
-      throw new CochleaError('not-finite', `the frame or its reconstruction at ${time[row].toFixed(3)} s of clip ${JSON.stringify(clips[clip[row]].id)} holds NaN or infinity`, 'check the recording and the weights');
+      const where = `${time[row].toFixed(3)} s of clip ${JSON.stringify(clips[clip[row]].id)}`;
+      throw new CochleaError('not-finite', `the frame at ${where} or its reconstruction holds NaN or infinity`, 'check the recording and the weights');
     }
     const normIn = Math.sqrt(powerIn), normOut = Math.sqrt(powerOut);
     this.#frames++;
@@ -140,7 +138,7 @@ class FrameSums {
     this.#normIn += normIn;
     this.#normOut += normOut;
     this.#ratio += normOut / (normIn < 1e-4 ? 1 : normIn);
-    if (deviation > rounding * powerIn) {
+    if (deviation > 0) {
       this.#legacy += 1 - error / deviation;
       this.#legacyFrames++;
     }

@@ -64,7 +64,9 @@ export class LabelCounts {
   frame(label: string): number {
     let number = this.#numbers.get(label);
     if (number === undefined) {
-      if (this.labels === maxLabels) throw new CochleaError('config', `there are more than ${maxLabels} different labels`, 'label frames by phones or another closed set');
+      if (this.labels === maxLabels) {
+        throw new CochleaError('config', `there are more than ${maxLabels} different labels`, 'label frames by phones or another closed set');
+      }
       number = this.#names.push(label) - 1;
       this.#numbers.set(label, number);
       this.#support.push(0);
@@ -79,7 +81,10 @@ export class LabelCounts {
     this.#hits[number][latent]++;
   }
 
-  /** The label with the highest F1; of equals the one with more support, then the one seen first. Undefined for a latent that fires on no labelled frame. */
+  /**
+   * The label with the highest F1; of equals the one with more support, then the one seen first. Undefined for a latent that
+   * fires on no labelled frame.
+   */
   best(latent: number): LabelScore | undefined {
     const fired = this.#fired(latent);
     let best: LabelScore | undefined;

@@ -63,7 +63,9 @@ export async function collectFirings(sae: SaeLike, chunks: AsyncIterable<FrameCh
   const latents = options.latents ?? Array.from({ length: sae.dSae }, (_, latent) => latent);
   const slots = new Int32Array(sae.dSae).fill(-1);
   latents.forEach((latent, slot) => {
-    if (!(Number.isInteger(latent) && latent >= 0 && latent < sae.dSae)) throw new CochleaError('config', `there is no latent ${latent}`, `the SAE has latents 0 to ${sae.dSae - 1}`);
+    if (!(Number.isInteger(latent) && latent >= 0 && latent < sae.dSae)) {
+      throw new CochleaError('config', `there is no latent ${latent}`, `the SAE has latents 0 to ${sae.dSae - 1}`);
+    }
     if (slots[latent] >= 0) throw new CochleaError('config', `latent ${latent} is asked for twice`);
     slots[latent] = slot;
   });

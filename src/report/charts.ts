@@ -5,6 +5,8 @@ import type { Curve, ReportData } from './types.ts';
 
 const width = 360, height = 200;
 const plot = { left: 52, right: 352, top: 12, bottom: 160 };
+/** Between bars. */
+const gap = 1.5;
 
 /** Round numbers from `low` to `high`, about `count` of them. */
 export function ticks(low: number, high: number, count: number): number[] {
@@ -39,6 +41,11 @@ function thinned(points: Curve['points']): Curve['points'] {
   });
 }
 
+function gridLine(y: number, label: string): Html {
+  return html`<line class="grid" x1="${plot.left}" x2="${plot.right}" y1="${y.toFixed(1)}" y2="${y.toFixed(1)}"/>
+<text x="${plot.left - 8}" y="${(y + 4).toFixed(1)}" text-anchor="end">${label}</text>`;
+}
+
 /** A number over the steps of training, with its last value written out. */
 export function lineChart({ name, unit, scale, points: all }: Curve): Html {
   const points = thinned(all.filter(({ value }) => Number.isFinite(value) && (scale === 'linear' || value > 0)));
@@ -48,8 +55,10 @@ export function lineChart({ name, unit, scale, points: all }: Curve): Html {
   const extent = { low: Math.min(...values), high: Math.max(...values) };
   const log = scale === 'log' && extent.low < extent.high;
   // A flat curve still needs an axis around it; one that is not far from 0 shows 0.
-  const low = log ? extent.low : extent.low === extent.high ? Math.min(0, 2 * extent.low) : extent.low >= 0 && extent.low < extent.high / 2 ? 0 : extent.low;
-  const high = extent.low === extent.high ? Math.max(1, extent.high * 1.25) : extent.high;
+  const flat = extent.low === extent.high;
+  const nearZero = extent.low >= 0 && extent.low < extent.high / 2;
+  const low = log ? extent.low : flat ? Math.min(0, 2 * extent.low) : nearZero ? 0 : extent.low;
+  const high = flat ? Math.max(1, extent.high * 1.25) : extent.high;
   const along = (value: number): number => (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low));
   const y = (value: number): number => plot.bottom - along(value) * (plot.bottom - plot.top);
   const steps = { first: points[0].step, last: Math.max(points[points.length - 1].step, points[0].step + 1) };
@@ -58,11 +67,11 @@ export function lineChart({ name, unit, scale, points: all }: Curve): Html {
   const marks = log ? logTicks(low, high) : ticks(low, high, 4);
   const stepMarks = ticks(steps.first, steps.last, 4);
   const spacing = (all: number[]): number => (all.length > 1 ? all[1] - all[0] : 1);
+  const description = `${name} (${unit}) over ${whole(last.step)} steps of training; it ends at ${significant(last.value)}`;
   return html`<figure class="chart">
 <figcaption><b>${name}</b> <span class="last">${significant(last.value)}</span> <span class="quiet">${unit}${log && ', logarithmic'}</span></figcaption>
-<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${`${name} (${unit}) over ${whole(last.step)} steps of training; it ends at ${significant(last.value)}`}">
-${marks.map((mark) => html`<line class="grid" x1="${plot.left}" x2="${plot.right}" y1="${y(mark).toFixed(1)}" y2="${y(mark).toFixed(1)}"/>
-<text x="${plot.left - 8}" y="${(y(mark) + 4).toFixed(1)}" text-anchor="end">${tickLabel(mark, log ? mark : spacing(marks))}</text>`)}
+<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${description}">
+${marks.map((mark) => gridLine(y(mark), tickLabel(mark, log ? mark : spacing(marks))))}
 ${stepMarks.map((mark) => html`<text x="${x(mark).toFixed(1)}" y="${plot.bottom + 18}" text-anchor="middle">${tickLabel(mark, spacing(stepMarks))}</text>`)}
 <text class="unit" x="${plot.right}" y="${height - 4}" text-anchor="end">step</text>
 <line class="axis" x1="${plot.left}" x2="${plot.right}" y1="${plot.bottom}" y2="${plot.bottom}"/>
@@ -79,12 +88,17 @@ export function densityChart({ edges, counts, silent }: ReportData['density'], d
   const decades = Array.from({ length: last - Math.ceil(first) + 1 }, (_, n) => Math.ceil(first) + n);
   const share = (log: number): string => `${tickLabel(10 ** (log + 2), 10 ** (log + 2))}\u202f%`;
   const between = (n: number): string => `${significant(10 ** (edges[n] + 2), 2)} to ${significant(10 ** (edges[n + 1] + 2), 2)}\u202f%`;
+  const bar = (n: number, count: number): Html => {
+    const [left, right, top] = [x(edges[n]) + gap / 2, x(edges[n + 1]) - gap / 2, y(count)];
+    return html`<rect class="bar" x="${left.toFixed(2)}" y="${top.toFixed(2)}" width="${(right - left).toFixed(2)}" height="${(plot.bottom - top).toFixed(2)}">
+<title>${whole(count)} latents fire in ${between(n)} of the frames</title></rect>`;
+  };
+  const description = `Histogram of the firing density of ${whole(dSae)} latents; ${whole(silent)} of them never fire`;
   return html`<figure class="chart">
 <figcaption><b>firing density</b> <span class="last">${whole(silent)} never fire</span> <span class="quiet">latents, on held-out frames</span></figcaption>
-<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${`Histogram of the firing density of ${whole(dSae)} latents; ${whole(silent)} of them never fire`}">
-${marks.map((mark) => html`<line class="grid" x1="${plot.left}" x2="${plot.right}" y1="${y(mark).toFixed(1)}" y2="${y(mark).toFixed(1)}"/>
-<text x="${plot.left - 8}" y="${(y(mark) + 4).toFixed(1)}" text-anchor="end">${whole(mark)}</text>`)}
-${counts.map((count, n) => count > 0 && html`<rect class="bar" x="${(x(edges[n]) + 0.75).toFixed(2)}" y="${y(count).toFixed(2)}" width="${(x(edges[n + 1]) - x(edges[n]) - 1.5).toFixed(2)}" height="${(plot.bottom - y(count)).toFixed(2)}"><title>${whole(count)} latents fire in ${between(n)} of the frames</title></rect>`)}
+<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${description}">
+${marks.map((mark) => gridLine(y(mark), whole(mark)))}
+${counts.map((count, n) => count > 0 && bar(n, count))}
 ${decades.map((log) => html`<line class="axis" x1="${x(log).toFixed(1)}" x2="${x(log).toFixed(1)}" y1="${plot.bottom}" y2="${plot.bottom + 4}"/>
 <text x="${x(log).toFixed(1)}" y="${plot.bottom + 18}" text-anchor="${log === last ? 'end' : 'middle'}">${share(log)}</text>`)}
 <text class="unit" x="${plot.right}" y="${height - 4}" text-anchor="end">share of frames in which they fire</text>

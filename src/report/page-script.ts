@@ -84,7 +84,7 @@ function page(): void {
   const play = async (figure: HTMLElement, from: number): Promise<void> => {
     stop();
     const mine = ++request;
-    const { sound, offset, seconds } = { sound: Number(figure.dataset['sound']), offset: Number(figure.dataset['offset']), seconds: Number(figure.dataset['seconds']) };
+    const [sound, offset, seconds] = ['sound', 'offset', 'seconds'].map((name) => Number(figure.dataset[name]));
     const button = figure.querySelector<HTMLButtonElement>('.play')!;
     const head = figure.querySelector<HTMLElement>('.head')!;
     context ??= new AudioContext();

@@ -52,7 +52,10 @@ nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1.5rem; margin-top: 1.3rem; }
 .facts .wide { grid-column: 1 / -1; }
 
 table { border-collapse: collapse; font-size: 0.92rem; }
-th, td { padding: 0.32rem 0 0.32rem 1.6rem; text-align: right; vertical-align: top; font-weight: 400; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th, td {
+  padding: 0.32rem 0 0.32rem 1.6rem; text-align: right; vertical-align: top; font-weight: 400;
+  border-bottom: 1px solid var(--rule); white-space: nowrap;
+}
 th:first-child, .text { text-align: left; }
 th:first-child { padding-left: 0; }
 thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; white-space: normal; }
@@ -60,7 +63,10 @@ thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; whit
 .scores td:nth-child(2) { font-weight: 600; }
 .scores td small { font-weight: 400; }
 .scores th:first-child { position: relative; }
-.term { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: left; text-decoration: underline dotted var(--quiet) 1px; text-underline-offset: 0.22em; cursor: help; }
+.term {
+  font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: left;
+  text-decoration: underline dotted var(--quiet) 1px; text-underline-offset: 0.22em; cursor: help;
+}
 .tip {
   display: none; position: absolute; left: 0; top: 100%; z-index: 2; width: min(30rem, 82vw); padding: 0.7rem 0.9rem; text-align: left; white-space: normal;
   font-size: 0.88rem; line-height: 1.45; background: var(--paper); border: 1px solid var(--quiet); border-radius: 4px;
@@ -70,7 +76,10 @@ thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; whit
 
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(17.5rem, 1fr)); gap: 2rem 2.5rem; }
 .chart { max-width: 30rem; }
-.chart figcaption { display: grid; grid-template-columns: 1fr auto; font-size: 0.92rem; line-height: 1.4; border-top: 1px solid var(--rule); padding: 0.4rem 0 0.6rem; }
+.chart figcaption {
+  display: grid; grid-template-columns: 1fr auto; font-size: 0.92rem; line-height: 1.4;
+  border-top: 1px solid var(--rule); padding: 0.4rem 0 0.6rem;
+}
 .chart b { font-weight: 600; }
 .chart .last { font-weight: 600; }
 .chart svg { display: block; width: 100%; height: auto; overflow: visible; }
@@ -82,13 +91,22 @@ thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; whit
 
 .track { position: relative; }
 .mel { display: block; width: 100%; background: var(--black); }
-.head { position: absolute; display: none; top: 0; bottom: 0; left: 0; width: 2px; margin-left: -1px; background: var(--ink); box-shadow: 0 0 0 1px var(--paper); pointer-events: none; z-index: 1; }
+.head {
+  position: absolute; display: none; top: 0; bottom: 0; left: 0; width: 2px; margin-left: -1px;
+  background: var(--ink); box-shadow: 0 0 0 1px var(--paper); pointer-events: none; z-index: 1;
+}
 .playing .head { display: block; }
 [data-sound] .track { cursor: pointer; }
 .tier { position: relative; height: 1.35rem; overflow: hidden; font-size: 0.78rem; line-height: 1.35rem; }
-.tier span { position: absolute; top: 0; bottom: 0; overflow: hidden; text-align: center; white-space: nowrap; border-left: 1px solid var(--rule); }
+.tier span {
+  position: absolute; top: 0; bottom: 0; overflow: hidden; text-align: center; white-space: nowrap;
+  border-left: 1px solid var(--rule);
+}
 .tier span:first-child { border-left: 0; }
-.play { flex: none; display: inline-grid; place-items: center; width: 1.75rem; height: 1.75rem; padding: 0; border: 1px solid var(--rule); border-radius: 50%; background: none; color: var(--accent); cursor: pointer; }
+.play {
+  flex: none; display: inline-grid; place-items: center; width: 1.75rem; height: 1.75rem; padding: 0;
+  border: 1px solid var(--rule); border-radius: 50%; background: none; color: var(--accent); cursor: pointer;
+}
 .play:hover { border-color: var(--accent); }
 .play svg { width: 0.7rem; height: 0.7rem; fill: currentColor; }
 .play .stop, .playing .play .start { display: none; }
@@ -106,7 +124,10 @@ thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; whit
 .recording .tier span { overflow: visible; padding-left: 2px; text-align: left; }
 .recording .tier span:nth-child(3n+2) { padding-top: 0.95rem; }
 .recording .tier span:nth-child(3n) { padding-top: 1.9rem; }
-.names { font-size: 0.85rem; line-height: 1.25rem; padding-right: 0.8rem; text-align: right; overflow: hidden; white-space: nowrap; text-overflow: ellipsis; }
+.names {
+  font-size: 0.85rem; line-height: 1.25rem; padding-right: 0.8rem; text-align: right; overflow: hidden;
+  white-space: nowrap; text-overflow: ellipsis;
+}
 .row { height: 1.25rem; background: var(--faint); }
 .heat { display: block; width: 100%; height: 100%; fill: var(--accent); shape-rendering: crispEdges; }
 .times { position: relative; height: 1.5rem; font-size: 0.78rem; color: var(--quiet); }
@@ -117,7 +138,10 @@ thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; whit
 article { margin-top: 2.5rem; padding-top: 1.2rem; border-top: 1px solid var(--rule); }
 article header { display: flex; flex-wrap: wrap; align-items: baseline; justify-content: space-between; gap: 0.3rem 2rem; }
 article h3 { font-size: 1.15rem; }
-article .label { margin-left: 0.5rem; padding: 0.05rem 0.55rem 0.1rem; border: 1px solid var(--accent); border-radius: 3px; color: var(--accent); font-weight: 500; }
+article .label {
+  margin-left: 0.5rem; padding: 0.05rem 0.55rem 0.1rem; border: 1px solid var(--accent); border-radius: 3px;
+  color: var(--accent); font-weight: 500;
+}
 article dl { display: flex; flex-wrap: wrap; gap: 0 1.5rem; font-size: 0.92rem; }
 article dl div { display: flex; gap: 0.45rem; }
 article dt { color: var(--quiet); }
@@ -127,7 +151,10 @@ article > p { font-size: 0.92rem; max-width: 90ch; margin-top: 0.3rem; }
 .curve { display: block; width: 100%; height: 2.6rem; border-bottom: 1px solid var(--rule); }
 .curve path { fill: var(--accent-fill); stroke: var(--accent); stroke-width: 1.25; vector-effect: non-scaling-stroke; }
 .peak { position: absolute; top: 0; height: 9.1rem; width: 0; border-left: 1px dashed #ffffffb0; pointer-events: none; }
-.peak::before { content: ""; position: absolute; top: -0.45rem; left: calc(-0.5px - 0.3rem); border: 0.3rem solid transparent; border-top: 0.42rem solid var(--accent); border-bottom: 0; }
+.peak::before {
+  content: ""; position: absolute; top: -0.45rem; left: calc(-0.5px - 0.3rem); border: 0.3rem solid transparent;
+  border-top: 0.42rem solid var(--accent); border-bottom: 0;
+}
 .strip figcaption { display: flex; align-items: center; gap: 0.5rem; font-size: 0.85rem; margin-top: 0.35rem; white-space: nowrap; }
 .strip .clip { color: var(--quiet); margin-left: auto; }
 footer { margin-top: 5rem; padding-top: 1rem; border-top: 1px solid var(--rule); color: var(--quiet); font-size: 0.9rem; max-width: none; }
@@ -148,7 +175,10 @@ footer { margin-top: 5rem; padding-top: 1rem; border-top: 1px solid var(--rule);
   .names { font-size: 0.75rem; padding-right: 0.4rem; }
   .over { left: 3.6rem; }
   .recording .tier { display: none; }
-  .strips { grid-template-columns: none; grid-auto-flow: column; grid-auto-columns: 84%; overflow-x: auto; scroll-snap-type: x proximity; padding: 0.5rem 0 0.4rem; }
+  .strips {
+    grid-template-columns: none; grid-auto-flow: column; grid-auto-columns: 84%; overflow-x: auto;
+    scroll-snap-type: x proximity; padding: 0.5rem 0 0.4rem;
+  }
   .strip { scroll-snap-align: start; }
 }
 @media print {

@@ -11,13 +11,23 @@ import type { ReportData, ReportScores } from './types.ts';
 /** Nothing may be fetched from anywhere: what a label smuggled in could not call home either. */
 const policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src data:";
 
+/** How to read the sections. */
+const guide = {
+  scores: 'Small figures are 95\u202f% intervals from resampling clips. Point at a metric\'s name for its definition.',
+  recording: 'A held-out recording and the latents that are most active in it, each on a scale of its own. Press a picture to hear it from there; Escape stops.',
+  features: 'Each strip shows a moment of one recording: its spectrogram from low to high frequencies (mel scale), below it the latent\'s activation on '
+    + 'the same time axis, and the labels of the recording where there are any. The marker is the firing that is shown. All strips of a latent share one '
+    + 'scale; sound is brought to one level.',
+};
+
 /** The few numbers that people look for first. */
 function headline({ metrics, intervals }: ReportScores): Html {
   const entry = (title: string, metric: string, write: (value: number) => string): Html | undefined => {
     const value = metrics[metric]?.value;
     if (value === undefined || value === null) return undefined;
     const range = intervals[metric];
-    return html`<div><dt>${title}</dt><dd>${write(value)}${range && range.low !== null && range.low !== range.high && html`<small>${write(range.low)} to ${write(range.high)}</small>`}</dd></div>`;
+    const between = range && range.low !== null && range.low !== range.high && html`<small>${write(range.low)} to ${write(range.high)}</small>`;
+    return html`<div><dt>${title}</dt><dd>${write(value)}${between}</dd></div>`;
   };
   return html`<dl class="headline">
 ${entry('explained variance', 'explained_variance', (value) => significant(value))}
@@ -36,7 +46,9 @@ export function renderReport(data: ReportData): string {
   const stretches = [...(data.recording ? [data.recording] : []), ...features.flatMap(({ top, random }) => [...top, ...random])];
   const context: PageContext = { frameRate: run.frameRate, loudest: loudest(stretches.map(({ mel }) => mel)) };
   const shown = new Set(features.map(({ latent }) => latent));
-  const section = (id: string, heading: string, ...content: Piece[]): Html => html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${heading}</h2>${content}</section>`;
+  const section = (id: string, heading: string, ...content: Piece[]): Html =>
+    html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${heading}</h2>${content}</section>`;
+  const note = (text: string): Html => html`<p class="note">${text}</p>`;
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -52,15 +64,16 @@ export function renderReport(data: ReportData): string {
 <p class="over-title">cochlea: report on a sparse autoencoder</p>
 <h1>${title}</h1>
 ${summary !== undefined && html`<p class="lead">${summary}</p>`}
-<nav aria-label="sections"><a href="#run">Run</a><a href="#scores">Scores</a><a href="#training">Training</a>${data.recording && html`<a href="#recording">One recording</a>`}${features.length > 0 && html`<a href="#features">Features</a>`}</nav>
+<nav aria-label="sections"><a href="#run">Run</a><a href="#scores">Scores</a><a href="#training">Training</a>
+${data.recording && html`<a href="#recording">One recording</a>`}${features.length > 0 && html`<a href="#features">Features</a>`}</nav>
 ${scores.length > 0 && headline(scores[0])}
 </header>
 <main>
 ${section('run', 'Run', runFacts(run))}
-${section('scores', 'Scores on held-out frames', html`<p class="note">${whole(run.heldOut.frames)} frames of ${whole(run.heldOut.clips)} clips that were not trained on. Small figures are 95\u202f% intervals from resampling clips. Point at a metric's name for its definition.</p>`, scoreTable(scores, metrics))}
+${section('scores', 'Scores on held-out frames', note(`${whole(run.heldOut.frames)} frames of ${whole(run.heldOut.clips)} clips that were not trained on. ${guide.scores}`), scoreTable(scores, metrics))}
 ${section('training', 'Training', html`<div class="charts">${curves.map(lineChart)}${densityChart(density, run.dSae)}</div>`)}
-${data.recording && section('recording', 'One recording', html`<p class="note">A held-out recording and the latents that are most active in it, each on a scale of its own. Press a picture to hear it from there; Escape stops.</p>`, recording(data.recording, shown, context))}
-${features.length > 0 && section('features', 'Features', html`<p class="note">Each strip shows a moment of one recording: its spectrogram from low to high frequencies (mel scale), below it the latent's activation on the same time axis, and the labels of the recording where there are any. The marker is the firing that is shown. All strips of a latent share one scale; sound is brought to one level.</p>`, featureTable(features), features.map((one) => feature(one, labelsTried, context)))}
+${data.recording && section('recording', 'One recording', note(guide.recording), recording(data.recording, shown, context))}
+${features.length > 0 && section('features', 'Features', note(guide.features), featureTable(features), features.map((one) => feature(one, labelsTried, context)))}
 </main>
 <footer><p>${run.licence}</p></footer>
 <script type="application/json" id="sounds">${json(sounds.map(soundUri))}</script>

@@ -11,17 +11,19 @@ function facts(rows: [string, Piece][]): Html {
 /** What was trained, on what, with what. */
 export function runFacts(run: RunFacts): Html {
   const amount = ({ clips, hours, frames }: RunFacts['training']): string => `${whole(frames)} frames, ${whole(clips)} clips, ${duration(hours)}`;
-  const group = (title: string, rows: [string, Piece][]): Html => html`<div class="group"><h3>${title}</h3>${facts(rows)}</div>`;
+  const group = (title: string, rows: [string, Piece][]): Html => html`<div><h3>${title}</h3>${facts(rows)}</div>`;
   return html`<div class="facts">
-${group('Model', [['model', name(run.model)], ['hook point', name(run.hook)], ['layer', run.layer ?? 'none'], ['frame rate', `${significant(run.frameRate, 4)} per second`]])}
-${group('Autoencoder', [['architecture', run.architecture], ['d_in', whole(run.dIn)], ['d_sae', `${whole(run.dSae)} (${significant(run.dSae / run.dIn)} × d_in)`], ['k', run.k ?? 'none']])}
+${group('Model', [
+    ['model', name(run.model)], ['hook point', name(run.hook)], ['layer', run.layer ?? 'none'], ['frame rate', `${significant(run.frameRate, 4)} per second`],
+  ])}
+${group('Autoencoder', [
+    ['architecture', run.architecture], ['d_in', whole(run.dIn)], ['d_sae', `${whole(run.dSae)} (${significant(run.dSae / run.dIn)} × d_in)`], ['k', run.k ?? 'none'],
+  ])}
 ${group('Training', [['steps', whole(run.steps)], ['batch', `${whole(run.batch)} frames`], ['seed', run.seed], ['device', name(run.adapter)]])}
 ${group('Software', run.software.map((one) => [one.name, one.version]))}
-<div class="group wide"><h3>Recordings</h3>${facts([['trained on', amount(run.training)], ['held out', amount(run.heldOut)], ['licence', name(run.licence)]])}</div>
+<div class="wide">${group('Recordings', [['trained on', amount(run.training)], ['held out', amount(run.heldOut)], ['licence', name(run.licence)]])}</div>
 </div>`;
 }
-
-const spoken = (metric: string): string => metric.replaceAll('_', ' ');
 
 /** An interval in small figures; nothing where the number is the same in every resample. */
 function interval(range: ReportScores['intervals'][string]): Html | undefined {
@@ -39,15 +41,23 @@ export function scoreTable(scores: readonly ReportScores[], metrics: ReportData[
     const written = Number.isInteger(value.value) ? whole(value.value) : significant(value.value, 4);
     return html`<td>${written}${range && interval(range)}</td>`;
   };
-  return html`<div class="scroll"><table class="scores"><thead><tr><th scope="col">metric</th>${scores.map((one) => html`<th scope="col">${name(one.name)}</th>`)}</tr></thead>
-<tbody>${metrics.map((metric, n) => html`<tr><th scope="row"><button type="button" class="term" aria-describedby="metric-${n}">${spoken(metric.name)}</button><span class="tip" role="tooltip" id="metric-${n}">${metric.definition}<br><span class="quiet">Unit: ${metric.unit}. Source: ${metric.source}.</span></span></th>${scores.map((one) => cell(one, metric.name))}</tr>`)}</tbody></table></div>`;
+  const term = ({ name: metric, definition, unit, source }: ReportData['metrics'][number], n: number): Html => html`<th scope="row">
+<button type="button" class="term" aria-describedby="metric-${n}">${metric.replaceAll('_', ' ')}</button><span class="tip" role="tooltip" id="metric-${n}">${definition}
+<br><span class="quiet">Unit: ${unit}. Source: ${source}.</span></span></th>`;
+  return html`<div class="scroll"><table class="scores">
+<thead><tr><th scope="col">metric</th>${scores.map((one) => html`<th scope="col">${name(one.name)}</th>`)}</tr></thead>
+<tbody>${metrics.map((metric, n) => html`<tr>${term(metric, n)}${scores.map((one) => cell(one, metric.name))}</tr>\n`)}</tbody></table></div>`;
 }
 
 /** All features at a glance. */
 export function featureTable(features: readonly ReportFeature[]): Html {
   const labelled = features.some(({ label }) => label);
-  return html`<table class="index"><thead><tr><th scope="col">latent</th>${labelled && html`<th scope="col" class="text">best label</th><th scope="col">F1</th>`}<th scope="col">density</th><th scope="col">clips</th><th scope="col" class="more">mean</th><th scope="col" class="more">max</th></tr></thead>
-<tbody>${features.map(({ latent, label, density, clips, meanActivation, maxActivation }) => html`<tr><th scope="row"><a href="#latent-${latent}">${latent}</a></th>${labelled && html`<td class="text">${label && name(label.label)}</td><td>${label && label.f1.toFixed(2)}</td>`}<td>${percent(density)}</td><td>${whole(clips)}</td><td class="more">${significant(meanActivation)}</td><td class="more">${significant(maxActivation)}</td></tr>`)}</tbody></table>`;
+  const row = ({ latent, label, density, clips, meanActivation, maxActivation }: ReportFeature): Html => html`<tr>
+<th scope="row"><a href="#latent-${latent}">${latent}</a></th>${labelled && html`<td class="text">${label && name(label.label)}</td><td>${label && label.f1.toFixed(2)}</td>`}
+<td>${percent(density)}</td><td>${whole(clips)}</td><td class="more">${significant(meanActivation)}</td><td class="more">${significant(maxActivation)}</td></tr>`;
+  return html`<table class="index"><thead><tr><th scope="col">latent</th>${labelled && html`<th scope="col" class="text">best label</th><th scope="col">F1</th>`}
+<th scope="col">density</th><th scope="col">clips</th><th scope="col" class="more">mean</th><th scope="col" class="more">max</th></tr></thead>
+<tbody>${features.map(row)}</tbody></table>`;
 }
 
 function strips(title: string, list: readonly Strip[], latent: number, maximum: number, page: PageContext): Html | undefined {
@@ -62,8 +72,13 @@ export function feature(one: ReportFeature, labelsTried: number | undefined, pag
   const maximum = all.reduce((max, { activation }) => activation.reduce((a, b) => Math.max(a, b), max), Math.max(maxActivation, 1e-12));
   return html`<article id="latent-${latent}" aria-labelledby="title-${latent}">
 <header><h3 id="title-${latent}">Latent <span class="number">${latent}</span>${label && html` <span class="label">${name(label.label)}</span>`}</h3>
-${facts([['density', percent(density)], ['clips', whole(clips)], ['mean', significant(meanActivation)], ['max', significant(maxActivation)], ...(label ? [['F1', label.f1.toFixed(2)] as [string, Piece]] : [])])}</header>
-${label && html`<p class="quiet">${whole(label.hits)} of its ${whole(label.fired)} firings on labelled frames lie on ${name(label.label)} (precision ${label.precision.toFixed(2)}); it fires on ${whole(label.hits)} of the ${whole(label.support)} frames of ${name(label.label)} (recall ${label.recall.toFixed(2)}).${labelsTried !== undefined && ` Best of ${whole(labelsTried)} labels, chosen on these frames.`}</p>`}
+${facts([
+    ['density', percent(density)], ['clips', whole(clips)], ['mean', significant(meanActivation)], ['max', significant(maxActivation)],
+    ...(label ? [['F1', label.f1.toFixed(2)] as [string, Piece]] : []),
+  ])}</header>
+${label && html`<p class="quiet">${whole(label.hits)} of its ${whole(label.fired)} firings on labelled frames lie on ${name(label.label)}
+(precision ${label.precision.toFixed(2)}); it fires on ${whole(label.hits)} of the ${whole(label.support)} frames of ${name(label.label)}
+(recall ${label.recall.toFixed(2)}).${labelsTried !== undefined && ` Best of ${whole(labelsTried)} labels, chosen on these frames.`}</p>`}
 ${strips('Strongest firings, one per clip', top, latent, maximum, page)}
 ${strips('Firings drawn at random', random, latent, maximum, page)}
 </article>`;

@@ -21,7 +21,8 @@ function place(time: number, { start, end }: { start: number; end: number }): st
 
 function spectrogram(stretch: Strip | Recording, page: PageContext, description: string): Html {
   const { mel } = stretch;
-  return html`<canvas class="mel" width="${mel.frames}" height="${mel.mels}" data-levels="${spectrogramText(mel, page.loudest)}" role="img" aria-label="${description}"></canvas>`;
+  const levels = spectrogramText(mel, page.loudest);
+  return html`<canvas class="mel" width="${mel.frames}" height="${mel.mels}" data-levels="${levels}" role="img" aria-label="${description}"></canvas>`;
 }
 
 function tier(segments: readonly Segment[] | undefined, stretch: { start: number; end: number }): Html | undefined {
@@ -29,7 +30,8 @@ function tier(segments: readonly Segment[] | undefined, stretch: { start: number
   if (!inside?.length) return undefined;
   return html`<div class="tier" role="img" aria-label="${`Labels: ${inside.map(({ label }) => label).join(' ')}`}">${inside.map(({ start, end, label }) => {
     const [from, to] = [Math.max(start, stretch.start), Math.min(end, stretch.end)];
-    return html`<span style="left:${place(from, stretch)};width:${place(stretch.start + to - from, stretch)}" title="${`${label}, ${seconds(start)} to ${seconds(end)}`}">${name(label)}</span>`;
+    const style = `left:${place(from, stretch)};width:${place(stretch.start + to - from, stretch)}`;
+    return html`<span style="${style}" title="${`${label}, ${seconds(start)} to ${seconds(end)}`}">${name(label)}</span>`;
   })}</div>`;
 }
 
@@ -39,7 +41,8 @@ function playable({ sound, start, end }: Strip | Recording): Html | undefined {
 }
 
 function playButton({ sound }: Strip | Recording, what: string): Html | undefined {
-  return sound && html`<button type="button" class="play" aria-label="${`play ${what}`}" aria-pressed="false"><svg viewBox="0 0 12 12" aria-hidden="true"><path class="start" d="M2.5 1v10l8-5z"/><path class="stop" d="M2 2h8v8H2z"/></svg></button>`;
+  return sound && html`<button type="button" class="play" aria-label="${`play ${what}`}" aria-pressed="false">
+<svg viewBox="0 0 12 12" aria-hidden="true"><path class="start" d="M2.5 1v10l8-5z"/><path class="stop" d="M2 2h8v8H2z"/></svg></button>`;
 }
 
 /** The activation as steps, one per frame, from 0 up to `maximum`: a filled outline in a box of 1000 by 100. */
@@ -59,9 +62,12 @@ export function strip(one: Strip, latent: number, maximum: number, page: PageCon
   const { clip, start, end, firing } = one;
   const what = `${clip} from ${seconds(start)} to ${seconds(end)}`;
   const description = `Spectrogram of ${what}; latent ${latent} reaches ${significant(firing.value)} at ${seconds(firing.time)}`;
+  const middle = firing.time + 0.5 / page.frameRate;
   return html`<figure class="strip" ${playable(one)}>
-<div class="track">${spectrogram(one, page, description)}${curve(one, page.frameRate, maximum)}<i class="peak" style="left:${place(firing.time + 0.5 / page.frameRate, one)}"></i>${tier(one.segments, one)}<i class="head"></i></div>
-<figcaption>${playButton(one, what)}<b>${significant(firing.value)}</b> <span>at ${seconds(firing.time)}</span> <span class="clip" title="${clip}">${name(clip)}</span></figcaption>
+<div class="track">${spectrogram(one, page, description)}${curve(one, page.frameRate, maximum)}
+<i class="peak" style="left:${place(middle, one)}"></i>${tier(one.segments, one)}<i class="head"></i></div>
+<figcaption>${playButton(one, what)}<b>${significant(firing.value)}</b> <span>at ${seconds(firing.time)}</span>
+<span class="clip" title="${clip}">${name(clip)}</span></figcaption>
 </figure>`;
 }
 
@@ -85,16 +91,20 @@ export function recording(one: Recording, shown: ReadonlySet<number>, page: Page
   const marks = ticks(start, end, 10);
   const description = `Spectrogram of ${clip}, ${seconds(end - start)}`;
   return html`<figure class="recording" ${playable(one)}>
-<figcaption><div>${playButton(one, clip)}<span class="clip">${name(clip)}</span> <span class="quiet">${seconds(end - start)}</span></div>${text !== undefined && html`<p>${name(text)}</p>`}</figcaption>
+<figcaption><div>${playButton(one, clip)}<span class="clip">${name(clip)}</span> <span class="quiet">${seconds(end - start)}</span></div>
+${text !== undefined && html`<p>${name(text)}</p>`}</figcaption>
 <div class="rows">
 <div class="names" aria-hidden="true"></div>
 <div class="track">${spectrogram(one, page, description)}${tier(one.segments, one)}</div>
 ${latents.map(({ latent, label, activation }) => {
     const maximum = activation.reduce((a, b) => Math.max(a, b), 1e-12);
     const title = html`<span class="number">${latent}</span>${label !== undefined && html` ${name(label)}`}`;
-    return html`<div class="names">${shown.has(latent) ? html`<a href="#latent-${latent}">${title}</a>` : title}</div><div class="track row" role="img" aria-label="${`Latent ${latent} over time, at most ${significant(maximum)}`}">${heat(activation, frames, maximum)}</div>`;
+    const about = `Latent ${latent} over time, at most ${significant(maximum)}`;
+    return html`<div class="names">${shown.has(latent) ? html`<a href="#latent-${latent}">${title}</a>` : title}</div>
+<div class="track row" role="img" aria-label="${about}">${heat(activation, frames, maximum)}</div>`;
   })}
-<div class="names"></div><div class="times" aria-hidden="true">${marks.map((mark, n) => html`<span style="left:${place(mark, one)}">${tickLabel(mark, marks[1] - marks[0])}${n === 0 && '\u202fs'}</span>`)}</div>
+<div class="names"></div>
+<div class="times" aria-hidden="true">${marks.map((mark, n) => html`<span style="left:${place(mark, one)}">${tickLabel(mark, marks[1] - marks[0])}${n === 0 && '\u202fs'}</span>`)}</div>
 <div class="over"><i class="head"></i></div>
 </div></figure>`;
 }

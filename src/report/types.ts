@@ -7,7 +7,7 @@ export interface ReportData {
   /** Scores on held-out frames: the SAE first, then baselines. What `evaluate` returns, with a name. */
   scores: ReportScores[];
   /** Which metrics to list, in which order, and what they mean. */
-  metrics: { name: string; unit: string; definition: string; source: string }[];
+  metrics: readonly { name: string; unit: string; definition: string; source: string }[];
   curves: Curve[];
   density: { edges: number[]; counts: number[]; silent: number };
   /** A whole held-out recording with some latents over time. */
@@ -117,4 +117,6 @@ export interface Recording extends Stretch {
 }
 
 /** A file as it is, in a format that browsers play; or samples (full scale 1), which become a 16-bit WAV. */
-export type ReportSound = { bytes: Uint8Array; type: 'audio/ogg' | 'audio/flac' | 'audio/mpeg' | 'audio/mp4' | 'audio/wav' } | { samples: Float32Array; sampleRate: number };
+export type ReportSound =
+  | { bytes: Uint8Array; type: 'audio/ogg' | 'audio/flac' | 'audio/mpeg' | 'audio/mp4' | 'audio/wav' }
+  | { samples: Float32Array; sampleRate: number };

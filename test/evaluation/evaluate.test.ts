@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { evaluate, type Evaluation, latentMetrics, meanReconstruction, metricDefinitions, type SaeMetric, saeMetrics } from '../../src/evaluation/index.ts';
+import { collectFirings, evaluate, type Evaluation, latentMetrics, meanReconstruction, metricDefinitions, type SaeMetric, saeMetrics } from '../../src/evaluation/index.ts';
 import { batchRows } from '../../src/evaluation/batches.ts';
 import { RandomStream } from '../../src/random.ts';
 import * as oracle from '../oracle/metrics.ts';
@@ -41,6 +41,15 @@ describe('an evaluation', () => {
       feature_density: [0.5, 0, 1], clip_density: [1, 0, 1], mean_activation: [1, 0, 1.25], max_activation: [1, 0, 2],
     });
     assert.deepEqual([result.frames, result.clips, result.dIn, result.dSae], [2, 1, 2, 3]);
+  });
+
+  test('does not count a latent that is listed with an activation of zero', async () => {
+    const acts = { rows: 2, offsets: Uint32Array.from([0, 2, 3]), indices: Uint32Array.from([0, 1, 1]), values: Float32Array.from([0, 3, 0]) };
+    const sae = { dIn: 1, dSae: 2, run: async (x: Float32Array) => ({ recon: x, acts }) };
+    const result = await evaluate(sae, inChunks(framesOf([[1], [2]])));
+    assert.deepEqual([value(result, 'l0'), value(result, 'dead_latents'), result.latents.feature_density, result.latents.mean_activation], [0.5, 1, [0, 0.5], [0, 3]]);
+    const { latents } = await collectFirings(sae, inChunks(framesOf([[1], [2]])));
+    assert.deepEqual(latents.map(({ firings, top, random }) => [firings, top.length, random.length]), [[0, 0, 0], [1, 1, 1]]);
   });
 
   test('agrees with the reference on random frames far from the origin', async () => {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { html, type Piece } from '../../src/report/html.ts';
+import { evaluate, saeMetrics } from '../../src/evaluation/index.ts';
+import { RandomStream } from '../../src/random.ts';
+import { html, json, type Piece } from '../../src/report/html.ts';
 import { renderReport } from '../../src/report/index.ts';
+import { significant } from '../../src/report/numbers.ts';
+import { inChunks, madeUpFrames, madeUpSae } from '../evaluation/made-up.ts';
 import { readMarkup } from './markup.ts';
 import { sampleReport } from './sample.ts';
 
@@ -54,6 +58,16 @@ describe('a report', () => {
     assert.ok((more - page.length) / 30 < 7000, `a strip takes ${(more - page.length) / 30} characters`);
   });
 
+  test('takes evaluations as they come', async () => {
+    const frames = madeUpFrames(new RandomStream(24, 100), 4, 20);
+    const evaluation = await evaluate(madeUpSae(new RandomStream(24, 101), 4, 8), inChunks(frames));
+    const read = readMarkup(renderReport({ ...sampleReport(), scores: [{ name: 'one', ...evaluation }], metrics: saeMetrics, density: evaluation.densityHistogram }));
+    const { low, high } = evaluation.intervals.explained_variance;
+    assert.ok(read.text.includes(`${significant(low!)} to ${significant(high!)}`));
+    assert.equal(read.elements.filter(({ attributes }) => attributes.get('role') === 'tooltip').length, saeMetrics.length);
+    assert.ok(read.text.includes(`${evaluation.densityHistogram.silent} never fire`));
+  });
+
   test('does without labels, recording, features and baselines', () => {
     const { features: [first], ...rest } = sampleReport();
     const bare = { ...first, label: undefined, random: [], top: first.top.map((one) => ({ ...one, segments: undefined, sound: undefined })) };
@@ -89,6 +103,9 @@ describe('what somebody else wrote', () => {
     const forged = { text: '<b>', made: true } as unknown as Piece;
     assert.equal(html`<p title="${'"<&>\''}">${['a<', null, false, undefined, 0, html`<b>${'>'}</b>`]}</p>`.text, '<p title="&quot;&lt;&amp;&gt;&#39;">a&lt;0<b>&gt;</b></p>');
     assert.doesNotMatch(html`${forged}`.text, /</);
+    const hostile = ['</script><!--', { '<b>': '&' }];
+    assert.doesNotMatch(json(hostile).text, /</);
+    assert.deepEqual(JSON.parse(json(hostile).text), hostile);
   });
 });
 
