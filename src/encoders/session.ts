@@ -66,7 +66,10 @@ async function loadRuntime(threads: number | undefined): Promise<Loaded> {
   }
   const loaded = await (loading ??= load(threads));
   if (threads !== undefined && threads !== loaded.requested && threads !== loaded.ort.env.wasm.numThreads) {
-    throw new CochleaError('runtime', `encoders already run with ${loaded.ort.env.wasm.numThreads} threads in this process`, 'the number of threads is chosen once, with the first encoder');
+    throw new CochleaError(
+      'runtime', `encoders already run with ${loaded.ort.env.wasm.numThreads} threads in this process`,
+      'the number of threads is chosen once, with the first encoder',
+    );
   }
   return loaded;
 }
@@ -75,7 +78,9 @@ const PlainMemory = WebAssembly.Memory;
 
 /** Runs `work`, in which ONNX Runtime may make its shared memory, and gives it ours instead: it has no option for that. */
 async function withMemory<T>(memory: WebAssembly.Memory, work: () => Promise<T>): Promise<T> {
-  WebAssembly.Memory = new Proxy(PlainMemory, { construct: (target, [descriptor]) => (descriptor.shared && descriptor.maximum === 65_536 ? memory : new target(descriptor)) });
+  WebAssembly.Memory = new Proxy(PlainMemory, {
+    construct: (target, [descriptor]) => (descriptor.shared && descriptor.maximum === 65_536 ? memory : new target(descriptor)),
+  });
   try {
     return await work();
   } finally {
@@ -92,7 +97,8 @@ function reason(error: unknown): string {
 function halfToFloat(half: Uint16Array): Float32Array {
   return Float32Array.from(half, (bits) => {
     const exponent = (bits >> 10) & 31, fraction = bits & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    const normal = exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    const size = exponent === 0 ? fraction * 2 ** -24 : normal;
     return bits & 0x8000 ? -size : size;
   });
 }

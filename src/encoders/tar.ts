@@ -22,7 +22,9 @@ function damaged(archive: string, what: string): CochleaError {
  * Memory stays at `size` plus one piece of the stream. No name in the archive is ever used as a path.
  * Throws CochleaError `fetch` when the archive is damaged or the file has another size.
  */
-export async function readTarEntry(pieces: AsyncIterable<Uint8Array>, name: string, size: number, archive: string): Promise<Uint8Array | undefined> {
+export async function readTarEntry(
+  pieces: AsyncIterable<Uint8Array>, name: string, size: number, archive: string,
+): Promise<Uint8Array | undefined> {
   const content = new Uint8Array(size), header = new Uint8Array(block);
   let inHeader = 0, skip = 0, filled = -1; // filled >= 0: inside the wanted file
   for await (const piece of pieces) {

@@ -47,7 +47,10 @@ function externalLocations(tensors: readonly Initializer[]): string[] {
 
 async function readRange(handle: FileHandle, path: string, offset: number, length: number, name: string): Promise<Uint8Array> {
   if (offset + length > handle.size) {
-    throw new CochleaError('file-damaged', `${path}: tensor '${name}' should lie at bytes ${offset} to ${offset + length}, but the file has ${handle.size}`, 'bring the file again');
+    throw new CochleaError(
+      'file-damaged', `${path}: tensor '${name}' should lie at bytes ${offset} to ${offset + length}, but the file has ${handle.size}`,
+      'bring the file again',
+    );
   }
   return handle.read(offset, length);
 }
@@ -60,15 +63,27 @@ async function readRange(handle: FileHandle, path: string, offset: number, lengt
 export async function detachWeights(model: Model, folder: string): Promise<DetachedModel> {
   const { file } = model;
   const inner = model.nodes.find((node) => node.externalInside);
-  if (inner) throw new CochleaError('model', `${file}: node '${inner.name}' keeps weights of its own in another file, which is not supported`, 'save the model as one file');
+  if (inner) {
+    throw new CochleaError(
+      'model', `${file}: node '${inner.name}' keeps weights of its own in another file, which is not supported`,
+      'save the model as one file',
+    );
+  }
   const total = model.initializers.reduce((sum, tensor) => sum + (tensor.data.kind === 'typed' ? 0 : expectedBytes(tensor, file)), 0);
-  if (total > mostWeightBytes) throw new CochleaError('model', `${file}: ${(total / 1e9).toFixed(1)} GB of weights lie before the hook; at most 3.75 GB can be loaded`, 'choose an earlier hook');
+  if (total > mostWeightBytes) {
+    throw new CochleaError(
+      'model', `${file}: ${(total / 1e9).toFixed(1)} GB of weights lie before the hook; at most 3.75 GB can be loaded`,
+      'choose an earlier hook',
+    );
+  }
 
   const handles = new Map<string, FileHandle>();
   const weights: { path: string; data: Uint8Array }[] = [];
   const initializers: Initializer[] = [];
   try {
-    for (const location of externalLocations(model.initializers)) handles.set(location, await runtime.files.open(externalPath(location, folder, file)));
+    for (const location of externalLocations(model.initializers)) {
+      handles.set(location, await runtime.files.open(externalPath(location, folder, file)));
+    }
     for (const tensor of model.initializers) {
       const { data } = tensor;
       if (data.kind === 'typed') {
@@ -77,13 +92,17 @@ export async function detachWeights(model: Model, folder: string): Promise<Detac
       }
       const length = expectedBytes(tensor, file);
       const stated = data.kind === 'raw' ? data.bytes.length : data.length ?? length;
-      if (stated !== length) throw new CochleaError('model', `${file}: tensor '${tensor.name}' of shape [${tensor.dims}] needs ${length} bytes and has ${stated}`);
+      if (stated !== length) {
+        throw new CochleaError('model', `${file}: tensor '${tensor.name}' of shape [${tensor.dims}] needs ${length} bytes and has ${stated}`);
+      }
       if (data.kind === 'raw' && length < detachFrom) {
         initializers.push(tensor);
         continue;
       }
-      const bytes = data.kind === 'raw' ? data.bytes : await readRange(handles.get(data.location)!, data.location, data.offset, length, tensor.name);
-      const kept = [...readFields(tensor.raw, file)].filter(({ number }) => number !== 9 && number !== 13 && number !== 14).map((field) => field.raw);
+      const bytes = data.kind === 'raw' ? data.bytes
+        : await readRange(handles.get(data.location)!, data.location, data.offset, length, tensor.name);
+      const dataFields = [9, 13, 14];
+      const kept = [...readFields(tensor.raw, file)].filter(({ number }) => !dataFields.includes(number)).map((field) => field.raw);
       if (length < detachFrom) kept.push(writeField(9, bytes));
       else {
         const path = `weight${weights.length}`;

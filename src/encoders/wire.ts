@@ -41,7 +41,9 @@ export function* readFields(message: Uint8Array, file: string): Generator<Field>
     const start = at;
     const [tag, afterTag] = readVarint(message, at, file);
     const number = Math.floor(tag / 8), wire = tag & 7;
-    if (number < 1 || number >= 2 ** 29) throw new CochleaError('model', `${file}: a field with the impossible number ${number}: no ONNX model, or damaged`);
+    if (number < 1 || number >= 2 ** 29) {
+      throw new CochleaError('model', `${file}: a field with the impossible number ${number}: no ONNX model, or damaged`);
+    }
     let value = 0, bodyStart = afterTag, end = afterTag;
     if (wire === 0) [value, end] = readVarint(message, afterTag, file);
     else if (wire === 1) end = afterTag + 8;

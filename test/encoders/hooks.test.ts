@@ -24,11 +24,16 @@ describe('hook points', () => {
   test('of a TorchScript export are found by the paths in node names, in order of computation', () => {
     assert.deepEqual(tensors(tinyEncoder()), tiny);
     assert.deepEqual(Object.keys(tensors(tinyEncoder())), Object.keys(tiny));
-    assert.deepEqual(hooksOf(tinyEncoder()).at(-1), { name: 'encoder.out', tensor: 'logits', shape: ['batch', 'frames', 512], kind: 'output', note: "the model's own output logits, after the head" });
+    assert.deepEqual(hooksOf(tinyEncoder()).at(-1), {
+      name: 'encoder.out', tensor: 'logits', shape: ['batch', 'frames', 512], kind: 'output',
+      note: "the model's own output logits, after the head",
+    });
   });
 
   test('of a dynamo export are found by the scopes in its metadata', () => {
-    const add = (inputs: string[], output: string, ...path: string[]) => node('Add', inputs, [output], { name: `node_${output}`, scopes: ['', ...path, output] });
+    const add = (inputs: string[], output: string, ...path: string[]) => node(
+      'Add', inputs, [output], { name: `node_${output}`, scopes: ['', ...path, output] },
+    );
     const parts: GraphParts = {
       nodes: [
         add(['x', 'w'], 'add_0', 'm'),
@@ -41,7 +46,8 @@ describe('hook points', () => {
       tensors: [tensor('w', [], [1])], inputs: [value('x', ['t', 4])], outputs: [value('out', ['t', 4])],
     };
     assert.deepEqual(tensors(parts), {
-      'encoder.embeddings': 'add_0', 'encoder.layers.0.attention.out': 'add_1', 'encoder.layers.0.mid': 'add_2', 'encoder.layers.0.mlp.out': 'add_3', 'encoder.layers.0': 'add_4', 'encoder.out': 'out',
+      'encoder.embeddings': 'add_0', 'encoder.layers.0.attention.out': 'add_1', 'encoder.layers.0.mid': 'add_2',
+      'encoder.layers.0.mlp.out': 'add_3', 'encoder.layers.0': 'add_4', 'encoder.out': 'out',
     });
     const notes = hooksOf(parts).slice(-2).map(({ note }) => note);
     assert.match(notes[0]!, /after the last block, before the final norm/);
@@ -60,8 +66,10 @@ describe('hook points', () => {
 
   test('convolution stacks and other numbered modules are no transformer layers', () => {
     const parts = tinyEncoder();
-    for (let n = 0; n < 9; n++) parts.nodes.push(node('Abs', [n === 0 ? 'logits' : `c${n - 1}`], [`c${n}`], { name: `/conv_layers.${n}/attention/Abs` }));
-    for (let n = 0; n < 9; n++) parts.nodes.push(node('Abs', [n === 0 ? 'logits' : `b${n - 1}`], [`b${n}`], { name: `/layers.${n}/conv/Abs` }));
+    for (let n = 0; n < 9; n++) {
+      parts.nodes.push(node('Abs', [n === 0 ? 'logits' : `c${n - 1}`], [`c${n}`], { name: `/conv_layers.${n}/attention/Abs` }));
+      parts.nodes.push(node('Abs', [n === 0 ? 'logits' : `b${n - 1}`], [`b${n}`], { name: `/layers.${n}/conv/Abs` }));
+    }
     assert.deepEqual(tensors(parts), tiny);
   });
 
@@ -75,7 +83,10 @@ describe('hook points', () => {
   });
 
   test('a model whose exporter left no paths has its output alone', () => {
-    const parts: GraphParts = { nodes: [node('Abs', ['x'], ['y'], { name: 'Abs_0' })], tensors: [integers('unused', [1])], inputs: [value('x', [1])], outputs: [value('y', [1])] };
+    const parts: GraphParts = {
+      nodes: [node('Abs', ['x'], ['y'], { name: 'Abs_0' })], tensors: [integers('unused', [1])], inputs: [value('x', [1])],
+      outputs: [value('y', [1])],
+    };
     assert.deepEqual(hooksOf(parts), [{ name: 'encoder.out', tensor: 'y', shape: [1], kind: 'output', note: "the model's own output y" }]);
   });
 });

@@ -8,10 +8,10 @@ import process from 'node:process';
 import { after, before, describe, test } from 'node:test';
 import { fetchModel, knownModels } from '../../src/encoders/index.ts';
 import { readTarEntry } from '../../src/encoders/tar.ts';
-import { CochleaError } from '../../src/errors.ts';
+import type { CochleaError } from '../../src/errors.ts';
+import { fails } from './fails.ts';
 import { unreachable } from './npm.ts';
 
-const fails = (code: string, pattern: RegExp) => (error: unknown) => error instanceof CochleaError && error.code === code && pattern.test(error.line);
 
 /** One entry of a ustar archive. */
 function entry(name: string, content: Uint8Array, options: { type?: string; prefix?: string; breakSum?: boolean } = {}): Uint8Array {
@@ -39,14 +39,22 @@ async function* inPieces(parts: Uint8Array[], size: number): AsyncGenerator<Uint
 }
 
 describe('tar', () => {
-  const parts = [entry('package/README', text), entry('package/dir/', new Uint8Array(), { type: '5' }), entry('model.onnx', content, { prefix: 'package/dir' }), new Uint8Array(1024)];
+  const parts = [
+    entry('package/README', text), entry('package/dir/', new Uint8Array(), { type: '5' }),
+    entry('model.onnx', content, { prefix: 'package/dir' }), new Uint8Array(1024),
+  ];
 
   test('a file is found whatever the pieces of the stream are', async () => {
-    for (const size of [1, 7, 511, 512, 513, 100_000]) assert.deepEqual(await readTarEntry(inPieces(parts, size), 'package/dir/model.onnx', 1300, 'a.tgz'), content);
+    for (const size of [1, 7, 511, 512, 513, 100_000]) {
+      assert.deepEqual(await readTarEntry(inPieces(parts, size), 'package/dir/model.onnx', 1300, 'a.tgz'), content);
+    }
   });
 
   test('only the exact name of a regular file counts', async () => {
-    const others = [entry('package/dir/model.onnx', new Uint8Array(), { type: '2' }), entry('../package/dir/model.onnx', content), entry('package/dir/model.onnx.old', content), new Uint8Array(1024)];
+    const others = [
+      entry('package/dir/model.onnx', new Uint8Array(), { type: '2' }), entry('../package/dir/model.onnx', content),
+      entry('package/dir/model.onnx.old', content), new Uint8Array(1024),
+    ];
     assert.equal(await readTarEntry(inPieces(others, 512), 'package/dir/model.onnx', 1300, 'a.tgz'), undefined);
   });
 
@@ -57,7 +65,9 @@ describe('tar', () => {
     ['a header whose checksum is wrong', [entry('m', content, { breakSum: true })], /not a tar archive/],
     ['something else in it', [new Uint8Array(2000).fill(65)], /not a tar archive/],
   ] as const) {
-    test(`an archive with ${what} is refused`, () => assert.rejects(readTarEntry(inPieces([...pieces], 512), 'm', 1300, 'a.tgz'), fails('fetch', pattern)));
+    test(`an archive with ${what} is refused`, () => assert.rejects(
+      readTarEntry(inPieces([...pieces], 512), 'm', 1300, 'a.tgz'), fails('fetch', pattern),
+    ));
   }
 });
 
@@ -106,14 +116,21 @@ describe('known models', () => {
     assert.equal(new Set(knownModels.map(({ name }) => name)).size, knownModels.length);
   });
 
-  test('an unknown name is refused with the known ones', () => assert.rejects(fetchModel('moonshine-huge'), fails('usage', /known are moonshine-tiny, /)));
+  test('an unknown name is refused with the known ones', () => assert.rejects(
+    fetchModel('moonshine-huge'), fails('usage', /known are moonshine-tiny, /),
+  ));
 
   const windows = process.platform === 'win32' ? 'a pretended npm needs a Unix shell' : false;
 
   test('when npm fails, the reason, the place for the file and the variable are named', { skip: windows }, async () => {
-    await pretendNpm("echo 'npm error code ENOTFOUND' >&2; echo 'npm error network request to https://x failed, reason: getaddrinfo ENOTFOUND x' >&2; exit 1");
-    await assert.rejects(fetchModel('moonshine-tiny-int8'), (error) => error instanceof CochleaError && error.code === 'fetch'
-      && error.line.includes('getaddrinfo ENOTFOUND x') && error.line.includes(file()) && error.line.includes('COCHLEA_CACHE') && error.line.includes('dist/model/tiny/quantized/encoder_model.onnx'));
+    const said = ['npm error code ENOTFOUND', 'npm error network request to https://x failed, reason: getaddrinfo ENOTFOUND x'];
+    await pretendNpm(`${said.map((line) => `echo '${line}' >&2`).join('; ')}; exit 1`);
+    await assert.rejects(fetchModel('moonshine-tiny-int8'), (error) => {
+      for (const word of ['getaddrinfo ENOTFOUND x', file(), 'COCHLEA_CACHE', 'dist/model/tiny/quantized/encoder_model.onnx']) {
+        assert.ok((error as CochleaError).line.includes(word), word);
+      }
+      return (error as CochleaError).code === 'fetch';
+    });
     assert.equal(existsSync(file()), false);
   });
 
@@ -124,7 +141,11 @@ describe('known models', () => {
   });
 
   for (const [what, parts, pattern] of [
-    ['another file under its name', [entry('package/dist/model/tiny/quantized/encoder_model.onnx', new Uint8Array(7_937_661)), new Uint8Array(1024)], /is not the file it was/],
+    [
+      'another file under its name',
+      [entry('package/dist/model/tiny/quantized/encoder_model.onnx', new Uint8Array(7_937_661)), new Uint8Array(1024)],
+      /is not the file it was/,
+    ],
     ['no such file', [entry('package/other', content), new Uint8Array(1024)], /is missing/],
   ] as const) {
     test(`a package with ${what} is refused and leaves nothing in the cache`, { skip: windows }, async () => {

@@ -31,7 +31,10 @@ describe('sessions with threads', () => {
     `);
     const args = 'Deno' in globalThis ? ['run', '-A', '--no-check', '--config', repo('deno.json'), script] : [script];
     return new Promise((resolve, reject) => {
-      execFile(process.execPath, args, { timeout: 60_000 }, (error, stdout, stderr) => (error ? reject(new Error(`${error.message}\n${stderr}`)) : resolve(stdout)));
+      execFile(
+        process.execPath, args, { timeout: 60_000 },
+        (error, stdout, stderr) => (error ? reject(new Error(`${error.message}\n${stderr}`)) : resolve(stdout)),
+      );
     });
   };
 

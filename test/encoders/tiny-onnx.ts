@@ -15,12 +15,18 @@ export function externalTensor(name: string, dims: number[], entries: Record<str
 }
 
 export function integers(name: string, values: number[]): Part {
-  return concatenate([writeField(1, values.length), writeField(2, 7), writeField(8, name), writeField(9, new Uint8Array(BigInt64Array.from(values, BigInt).buffer))]);
+  return concatenate([
+    writeField(1, values.length), writeField(2, 7), writeField(8, name),
+    writeField(9, new Uint8Array(BigInt64Array.from(values, BigInt).buffer)),
+  ]);
 }
 
 export type Attribute = number | number[] | { graph: Part };
 
-export function node(op: string, inputs: string[], outputs: string[], options: { name?: string; attributes?: Record<string, Attribute>; scopes?: string[] } = {}): Part {
+export function node(
+  op: string, inputs: string[], outputs: string[],
+  options: { name?: string; attributes?: Record<string, Attribute>; scopes?: string[] } = {},
+): Part {
   const attributes = Object.entries(options.attributes ?? {}).map(([name, value]) => {
     const content = typeof value === 'number' ? [writeField(3, value), writeField(20, 2)]
       : Array.isArray(value) ? [...value.map((v) => writeField(8, v)), writeField(20, 7)]
@@ -57,7 +63,10 @@ export function graph({ nodes, tensors = [], inputs = [], outputs = [], values =
 }
 
 export function model(parts: GraphParts, extra: Part[] = []): Part {
-  return concatenate([writeField(1, 8), writeField(2, 'tests'), writeField(3, '1.0'), writeField(7, graph(parts)), writeField(8, [writeField(1, ''), writeField(2, 17)]), ...extra]);
+  return concatenate([
+    writeField(1, 8), writeField(2, 'tests'), writeField(3, '1.0'), writeField(7, graph(parts)),
+    writeField(8, [writeField(1, ''), writeField(2, 17)]), ...extra,
+  ]);
 }
 
 /**
@@ -80,7 +89,10 @@ export function tinyEncoder(): GraphParts {
   return {
     nodes: [
       node('Unsqueeze', ['input_values', 'axis'], ['channel'], { name: '/Unsqueeze' }),
-      node('Conv', ['channel', 'kernel'], ['/conv/Conv_output_0'], { name: '/conv/Conv', attributes: { kernel_shape: [4], strides: [2], pads: [0, 0], dilations: [1] } }),
+      node(
+        'Conv', ['channel', 'kernel'], ['/conv/Conv_output_0'],
+        { name: '/conv/Conv', attributes: { kernel_shape: [4], strides: [2], pads: [0, 0], dilations: [1] } },
+      ),
       node('Transpose', ['/conv/Conv_output_0'], ['/Transpose_output_0'], { name: '/Transpose', attributes: { perm: [0, 2, 1] } }),
       ...layer(0, '/Transpose_output_0', '/encoder/layers.0/Add_1_output_0'),
       ...layer(1, '/encoder/layers.0/Add_1_output_0', '/encoder/layers.1/Add_1_output_0'),

@@ -7,6 +7,7 @@ import { unreachable } from './npm.ts';
 import { floats, framesAt, layerNorm, relativeDifference } from './torch.ts';
 
 const folder = shared('fixtures', 'encoders', 'moonshine-tiny');
+const missing = folder ? false : '../shared/fixtures/encoders/moonshine-tiny is not there';
 
 /** Brings a model; when it cannot be had, skips the test for that reason and gives undefined. */
 async function bring(t: TestContext, name: string): Promise<string | undefined> {
@@ -31,16 +32,19 @@ describe('Moonshine tiny with its real weights', () => {
   });
 
   // hidden_1 ... hidden_5 follow the first five layers; hidden_6 is behind the final norm, as last is.
-  const expected = { 'encoder.embeddings': 'hidden_0', 'encoder.layers.0': 'hidden_1', 'encoder.layers.1': 'hidden_2', 'encoder.layers.3': 'hidden_4', 'encoder.layers.4': 'hidden_5', 'encoder.out': 'last' };
+  const expected = {
+    'encoder.embeddings': 'hidden_0', 'encoder.layers.0': 'hidden_1', 'encoder.layers.1': 'hidden_2', 'encoder.layers.3': 'hidden_4',
+    'encoder.layers.4': 'hidden_5', 'encoder.out': 'last',
+  };
   for (const [hook, name] of Object.entries(expected)) {
-    test(`${hook} equals PyTorch's`, { skip: folder ? false : '../shared/fixtures/encoders/moonshine-tiny is not there' }, async (t) => {
+    test(`${hook} equals PyTorch's`, { skip: missing }, async (t) => {
       if (!(await bring(t, 'moonshine-tiny'))) return;
       const off = relativeDifference(await framesAt({ model: 'moonshine-tiny', hook }, floats(folder!, 'input')), floats(folder!, name));
       assert.ok(off < 2e-4, `off by ${off}`);
     });
   }
 
-  test('the last layer becomes the output by the final norm', { skip: folder ? false : '../shared/fixtures/encoders/moonshine-tiny is not there' }, async (t) => {
+  test('the last layer becomes the output by the final norm', { skip: missing }, async (t) => {
     const path = await bring(t, 'moonshine-tiny');
     if (!path) return;
     const { data } = (await readModel(path)).model.initializers.find((tensor) => tensor.name === 'layer_norm.weight')!;
@@ -50,11 +54,13 @@ describe('Moonshine tiny with its real weights', () => {
     assert.ok(off < 2e-4, `off by ${off}`);
   });
 
-  test('the int8 model has the same hooks and comes near', { skip: folder ? false : '../shared/fixtures/encoders/moonshine-tiny is not there' }, async (t) => {
+  test('the int8 model has the same hooks and comes near', { skip: missing }, async (t) => {
     if (!(await bring(t, 'moonshine-tiny-int8'))) return;
     const { hooks, family } = await listHooks('moonshine-tiny-int8');
     assert.deepEqual([hooks.length, family], [26, 'moonshine']);
-    const off = relativeDifference(await framesAt({ model: 'moonshine-tiny-int8', hook: 'encoder.layers.3' }, floats(folder!, 'input')), floats(folder!, 'hidden_4'));
+    const off = relativeDifference(
+      await framesAt({ model: 'moonshine-tiny-int8', hook: 'encoder.layers.3' }, floats(folder!, 'input')), floats(folder!, 'hidden_4'),
+    );
     assert.ok(off > 0.01 && off < 0.2, `off by ${off}`);
   });
 });

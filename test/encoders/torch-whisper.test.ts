@@ -39,7 +39,9 @@ describe('whisper-tiny-shape', { skip: folder ? false : '../shared/fixtures/enco
   for (const [hook, values] of Object.entries(expected)) {
     test(`${hook} equals PyTorch's`, async () => {
       const features = () => at('input');
-      const off = largestDifference(await framesAt({ model: join(folder!, 'model_ts.onnx'), hook, features }, new Float32Array(480_000)), values());
+      const off = largestDifference(
+        await framesAt({ model: join(folder!, 'model_ts.onnx'), hook, features }, new Float32Array(480_000)), values(),
+      );
       assert.ok(off < 1e-4, `off by ${off}`);
     });
   }

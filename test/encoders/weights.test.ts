@@ -8,10 +8,9 @@ import { openEncoder } from '../../src/encoders/index.ts';
 import { cutAt, parseModel } from '../../src/encoders/graph.ts';
 import { detachWeights, externalPath, readModel } from '../../src/encoders/weights.ts';
 import { concatenate, writeField } from '../../src/encoders/wire.ts';
-import { CochleaError } from '../../src/errors.ts';
+import { fails } from './fails.ts';
 import { externalTensor, model, node, tensor, tinyEncoder, tinyKernel, value } from './tiny-onnx.ts';
 
-const fails = (code: string, pattern: RegExp) => (error: unknown) => error instanceof CochleaError && error.code === code && pattern.test(error.line);
 const bytesOf = (values: ArrayLike<number>) => new Uint8Array(Float32Array.from(values).buffer);
 
 describe('weights', () => {
@@ -26,7 +25,10 @@ describe('weights', () => {
     const { bytes, weights } = await detachWeights(parsed, folder);
     assert.deepEqual(weights.map(({ path, data }) => [path, data.length]), [['weight0', 8192]]);
     const again = parseModel(bytes, 'detached');
-    assert.deepEqual(again.initializers.map(({ name, data }) => [name, data.kind]), [['axis', 'raw'], ['kernel', 'raw'], ['tenth', 'raw'], ['matrix', 'raw'], ['head', 'external']]);
+    assert.deepEqual(
+      again.initializers.map(({ name, data }) => [name, data.kind]),
+      [['axis', 'raw'], ['kernel', 'raw'], ['tenth', 'raw'], ['matrix', 'raw'], ['head', 'external']],
+    );
     assert.deepEqual(again.initializers.at(-1)!.data, { kind: 'external', location: 'weight0', offset: 0, length: 8192 });
     assert.equal((await detachWeights(cutAt(parsed, ['/encoder/layers.1/Add_1_output_0']), folder)).weights.length, 0);
   });
@@ -50,7 +52,9 @@ describe('weights', () => {
     }
     assert.equal(results[0]!.length, 49 * 256);
     assert.deepEqual(results[0], results[1]);
-    const parsed = parseModel(model({ ...parts, tensors: [externalTensor('kernel', [256, 1, 4], { location: 'data.bin', offset: '512' })] }), 'm');
+    const parsed = parseModel(
+      model({ ...parts, tensors: [externalTensor('kernel', [256, 1, 4], { location: 'data.bin', offset: '512' })] }), 'm',
+    );
     assert.deepEqual((await detachWeights(parsed, folder)).weights.map(({ data }) => [...data]), [[...bytesOf(kernel)]]);
   });
 
@@ -76,25 +80,35 @@ describe('weights', () => {
     });
   }
 
-  test('a file in a folder below the model is allowed', () => assert.equal(externalPath('data/w.bin', folder, 'm.onnx'), join(folder, 'data', 'w.bin')));
+  test('a file in a folder below the model is allowed', () => assert.equal(
+    externalPath('data/w.bin', folder, 'm.onnx'), join(folder, 'data', 'w.bin'),
+  ));
 
   for (const [what, part, code, pattern] of [
     ['fewer bytes than its shape needs', tensor('w', [3], [1, 2]), 'model', /^m\.onnx: tensor 'w' of shape \[3\] needs 12 bytes and has 8$/],
     ['a shape that would fill the memory', tensor('w', [2 ** 40, 2 ** 40], [1, 2]), 'model', /GB of weights/],
     ['an external file that is not there', externalTensor('w', [2], { location: 'gone.bin' }), 'file-missing', /gone\.bin/],
-    ['an external file that is too short', externalTensor('w', [2], { location: 'short.bin', offset: '4' }), 'file-damaged', /tensor 'w' should lie at bytes 4 to 12, but the file has 8/],
+    [
+      'an external file that is too short', externalTensor('w', [2], { location: 'short.bin', offset: '4' }), 'file-damaged',
+      /tensor 'w' should lie at bytes 4 to 12, but the file has 8/,
+    ],
     ['an offset that is no number', externalTensor('w', [2], { location: 'short.bin', offset: 'x' }), 'model', /does not say where/],
   ] as const) {
     test(`a weight with ${what} is refused`, async () => {
       await writeFile(join(folder, 'short.bin'), new Uint8Array(8));
-      await assert.rejects(async () => detachWeights(parseModel(model({ nodes: [node('Abs', ['w'], ['y'])], tensors: [part] }), 'm.onnx'), folder), fails(code, pattern));
+      await assert.rejects(
+        async () => detachWeights(parseModel(model({ nodes: [node('Abs', ['w'], ['y'])], tensors: [part] }), 'm.onnx'), folder),
+        fails(code, pattern),
+      );
     });
   }
 
   test('weights in another file inside a node are refused, but only when the node is needed', async () => {
     const parts = tinyEncoder();
     const constant = concatenate([
-      node('Constant', [], ['c'], { name: 'far' }), writeField(5, [writeField(1, 'value'), writeField(5, externalTensor('t', [2], { location: 'w.bin' })), writeField(20, 4)]),
+      node('Constant', [], ['c'], { name: 'far' }), writeField(
+        5, [writeField(1, 'value'), writeField(5, externalTensor('t', [2], { location: 'w.bin' })), writeField(20, 4)],
+      ),
     ]);
     parts.nodes.push(constant, node('Add', ['logits', 'c'], ['sum']));
     const parsed = parseModel(model({ ...parts, outputs: [...parts.outputs!, value('sum', [])] }), 'm.onnx');

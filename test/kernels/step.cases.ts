@@ -4,6 +4,7 @@ import { topkConfig, topkTraining, type Weights } from '../../src/sae/index.ts';
 import { globalNorm } from '../oracle/adam.ts';
 import type { Tensors } from '../oracle/linear.ts';
 import { columnSums } from '../oracle/matrix.ts';
+import { explainedVariance, explainedVarianceLegacy } from '../oracle/metrics.ts';
 import { topkPass, type TopkTrainingConfig } from '../oracle/topk-sae.ts';
 import type { Case } from '../support/case.ts';
 import { ok } from '../support/check.ts';
@@ -53,10 +54,11 @@ async function gpuStep(gpu: Gpu, shape: Shape, weights: Weights, frames: Float32
     const gradients: Record<string, Float32Array> = {};
     for (const { name, gradient } of form.parameters) gradients[name] = await gpu.downloadFloats(gradient);
     const stats = await gpu.downloadFloats(form.results.stats), auxStats = await gpu.downloadFloats(form.results.auxStats);
-    const mean = (values: Float32Array, stride: number): number => values.reduce((sum, value, j) => (j % stride === 0 && j < rows * stride ? sum + value / rows : sum), 0);
+    const mean = (values: Float32Array, stride: number, column = 0): number => values.subarray(0, rows * stride).reduce((sum, value, j) => (j % stride === column ? sum + value / rows : sum), 0);
     return {
       gradients,
       losses: { mse_loss: mean(stats, 4), auxiliary_reconstruction_loss: mayBeDead ? mean(auxStats, 1) : 0 },
+      explained: [1 - mean(stats, 4) / mean(stats, 4, 1), 1 - mean(stats, 4, 2)],
       counts: await gpu.downloadIntegers(form.results.counts),
       flags: await gpu.downloadIntegers(state.flags),
     };
@@ -109,6 +111,8 @@ const steps: Case = fuzzed('losses and gradients of a whole TopK step are those 
   const squares = found.gradients['b_enc'].subarray(padded(dSae), padded(dSae) + dSae);
   const norm = Math.sqrt(squares.reduce((sum, value) => sum + value, 0) + globalNorm({ b_dec: double(found.gradients['b_dec']) }) ** 2);
   near(Math.abs(norm - globalNorm(expected.gradients)), globalNorm(expected.gradients), 'the global gradient norm');
+  // One frame has no spread to explain.
+  if (rows > 1) [explainedVariance(x, expected.out, dIn), explainedVarianceLegacy(x, expected.out, dIn)].forEach((value, n) => near(Math.abs(found.explained[n] - value), 1 + Math.abs(value), 'explained variance'));
   sameBits(found.counts, Uint32Array.from(columnSums(expected.featureActs.map((f) => (f !== 0 ? 1 : 0)), rows, dSae)), 'rows in which each latent fired');
   ok(found.flags[0] === 0, 'nothing is flagged');
 });

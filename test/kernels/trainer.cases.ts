@@ -5,7 +5,7 @@ import { type StepMetrics, Trainer, trainerConfig, type TrainerState } from '../
 import { rowNorms } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal, ok } from '../support/check.ts';
-import { normals, sameBits, seed } from '../support/kernels.ts';
+import { fuzzed, normals, sameBits, seed } from '../support/kernels.ts';
 
 const dIn = 9, dSae = 500, batch = 40, steps = 12;
 const sae = topkConfig({ d_in: dIn, d_sae: dSae, k: 3, normalize_activations: 'layer_norm' });
@@ -61,18 +61,16 @@ export const cases: Case[] = [
       }
     },
   },
-  {
-    name: 'training begins with uniform decoder rows of the length asked for, the encoder their copy, biases zero',
-    async run(gpu) {
-      const trainer = await Trainer.create({ gpu, sae, training });
-      const { W_enc, W_dec, b_enc, b_dec } = await trainer.weights();
-      trainer.dispose();
-      sameBits(new Uint32Array(W_enc.buffer), new Uint32Array(W_dec.buffer), 'W_enc');
-      ok(b_enc.every((value) => value === 0) && b_dec.every((value) => value === 0), 'biases are zero');
-      const host = new RandomStream(seed, streams.initialisation);
-      const uniform = Float64Array.from({ length: dSae * dIn }, () => (2 * host.uniform() - 1) * Math.sqrt(6 / dIn));
-      const norms = rowNorms(uniform, dSae, dIn);
-      close(W_dec, uniform.map((value, j) => (0.1 * value) / norms[Math.floor(j / dIn)]), { relative: 2 ** -23 * (dIn + 20) }, 'W_dec');
-    },
-  },
+  fuzzed('training begins with uniform decoder rows, of the length asked for if any, the encoder their copy, biases zero', [{ norm: null }, { norm: 0.1 }, { norm: 2 }], async (gpu, _, { norm }) => {
+    const trainer = await Trainer.create({ gpu, sae: { ...sae, decoder_init_norm: norm }, training });
+    const { W_enc, W_dec, b_enc, b_dec } = await trainer.weights();
+    trainer.dispose();
+    sameBits(new Uint32Array(W_enc.buffer), new Uint32Array(W_dec.buffer), 'W_enc');
+    ok(b_enc.every((value) => value === 0) && b_dec.every((value) => value === 0), 'biases are zero');
+    const host = new RandomStream(seed, streams.initialisation);
+    const uniform = Float64Array.from({ length: dSae * dIn }, () => (2 * host.uniform() - 1) * Math.sqrt(6 / dIn));
+    const norms = rowNorms(uniform, dSae, dIn);
+    const scaled = uniform.map((value, j) => (norm === null ? value : (norm * value) / norms[Math.floor(j / dIn)]));
+    close(W_dec, scaled, { relative: 2 ** -23 * (dIn + 20) }, 'W_dec');
+  }),
 ];
