@@ -1,7 +1,8 @@
 /** A training case of the fixtures against the GPU trainer: gradients, losses, parameters, counters. */
 import type { Gpu } from '../../src/gpu/index.ts';
 import { topkConfig, type TopkConfig, topkTraining } from '../../src/sae/index.ts';
-import { Trainer, trainerConfig, type TrainerConfig } from '../../src/training/index.ts';
+import { trainerConfig, type TrainerConfig } from '../../src/training/config.ts';
+import { Trainer } from '../../src/training/trainer.ts';
 import * as check from '../support/check.ts';
 import { type ReadFile, readJson, readTensors, relativeDistance, type Tensors, type TrainingRecord, weightsOf } from './cases.ts';
 

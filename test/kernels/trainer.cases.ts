@@ -1,7 +1,8 @@
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream, streams } from '../../src/random.ts';
 import { type Compatibility, topkConfig } from '../../src/sae/index.ts';
-import { type StepMetrics, Trainer, trainerConfig, type TrainerState } from '../../src/training/index.ts';
+import { trainerConfig } from '../../src/training/config.ts';
+import { type StepMetrics, Trainer, type TrainerState } from '../../src/training/trainer.ts';
 import { rowNorms } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal, ok } from '../support/check.ts';
