@@ -1,6 +1,6 @@
 // Builds dist/ from the TypeScript sources, after bringing the generated shader module up to date.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeShaderModule } from './shaders.mjs';
@@ -21,11 +21,4 @@ for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true }))
 }
 
 const bin = join(dist, 'cli/main.js');
-chmodSync(bin, 0o755);
-
-// npx looks here first; without it, npx links this folder into its own cache and installs everything once more.
-const link = join(root, 'node_modules/.bin/cochlea');
-if (process.platform !== 'win32') {
-  rmSync(link, { force: true });
-  symlinkSync(join('..', '..', 'dist', 'cli', 'main.js'), link);
-}
+if (existsSync(bin)) chmodSync(bin, 0o755);
