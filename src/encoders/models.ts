@@ -83,7 +83,8 @@ function npmReason(stderr: string): string {
 
 /** Brings a package's archive into `folder` through the npm client, and so through whatever registry and proxy npm is set up for. */
 async function npmPack(spec: string, folder: string): Promise<string> {
-  const args = ['pack', spec, '--loglevel=error', '--fetch-retries=1'];
+  // npm waits 10 s and 60 s before it tries again: too long for a person without a network.
+  const args = ['pack', spec, '--loglevel=error', '--fetch-retries=2', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=3000'];
   // npm is a .cmd file on Windows, which only a shell can run.
   const [program, ...before] = runtime.environment('OS') === 'Windows_NT' ? ['cmd.exe', '/d', '/c', 'npm'] : ['npm'];
   const { code, stderr } = await runtime.run(program!, [...before, ...args], { cwd: folder });

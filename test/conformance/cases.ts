@@ -7,14 +7,23 @@ export type ReadFile = (path: string) => Promise<Uint8Array>;
 
 export type Tensors = Record<string, { shape: readonly number[]; data: Float64Array }>;
 
-export interface ManifestCase {
+/** A case that manifest.json lists. */
+export interface FixtureCase {
+  name: string;
+  kind: 'inference' | 'training';
+  /** As the manifest calls it; a cfg.json from before SAELens 6 says it in other words. */
+  architecture: string;
+}
+
+interface ManifestEntry {
   case: string;
   architecture: string;
 }
 
-export interface Manifest {
-  infer: ManifestCase[];
-  train: ManifestCase[];
+export async function readManifest(read: ReadFile): Promise<FixtureCase[]> {
+  const { infer, train } = await readJson<{ infer: ManifestEntry[]; train: ManifestEntry[] }>(read, 'manifest.json');
+  const listed = (entries: ManifestEntry[], kind: FixtureCase['kind']): FixtureCase[] => entries.map(({ case: name, architecture }) => ({ name, kind, architecture }));
+  return [...listed(infer, 'inference'), ...listed(train, 'training')];
 }
 
 export async function readJson<T>(read: ReadFile, path: string): Promise<T> {

@@ -167,7 +167,8 @@ describe('known models', () => {
     const models = new URL(`../../src/encoders/models${extname(import.meta.url)}`, import.meta.url);
     await writeFile(script, `const { fetchModel } = await import(${JSON.stringify(models.href)});\nawait fetchModel('moonshine-tiny-int8');\n`);
     const deno = 'Deno' in globalThis;
-    const child = spawn(process.execPath, deno ? ['run', '-A', '--no-check', script] : [script], { stdio: 'ignore', env: process.env });
+    const args = deno ? ['run', '-A', '--no-check', script] : [script];
+    const child = spawn(process.execPath, args, { stdio: 'ignore', env: { ...process.env, TMPDIR: folder } });
     const ended = new Promise<void>((resolve) => void child.on('exit', () => resolve()));
     for (let wait = 0; wait < 200 && !existsSync(join(folder, 'started')); wait++) await new Promise((resolve) => setTimeout(resolve, 50));
     assert.ok(existsSync(join(folder, 'started')));
