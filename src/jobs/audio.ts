@@ -43,6 +43,9 @@ export interface AudioFrames {
   close(): Promise<void>;
 }
 
+/** Frames that training straight from recordings keeps in memory, whatever the size of the data. */
+const rememberedBytes = 256 * 2 ** 20;
+
 /** Failures of one recording, which a long run survives. */
 const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'not-finite'];
 
@@ -83,16 +86,21 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   return {
     clips, encoder, info, skipped, load,
     source: () => {
-      const known = new Set<number>(); // a clip that was skipped once is skipped silently in later epochs
+      // Small sets are encoded once, not once per epoch; of larger ones the first clips are remembered.
+      const known = new Map<number, ClipFrames>();
+      let room = rememberedBytes;
       return clipSource({
         info, count: clips.length,
         load: async (index) => {
+          const remembered = known.get(index);
+          if (remembered) return remembered;
           const { id, path, labels } = clips[index]!;
-          const nothing = { id, path, labels, frames: new Float32Array(0), rows: 0 };
-          if (known.has(index)) return nothing;
-          const loaded = await load(clips[index]!);
-          if (!loaded) known.add(index);
-          return loaded ?? nothing;
+          const frames = await load(clips[index]!) ?? { id, path, labels, frames: new Float32Array(0), rows: 0 };
+          if (frames.frames.byteLength <= room) {
+            room -= frames.frames.byteLength;
+            known.set(index, { ...frames, frames: frames.frames.slice() });
+          }
+          return frames;
         },
       });
     },

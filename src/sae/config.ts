@@ -33,7 +33,7 @@ export function topkConfig(fields: Pick<TopkConfig, 'd_in' | 'd_sae'> & Partial<
   const config: TopkConfig = { ...topkDefaults, ...fields };
   const { d_in, d_sae, k, decoder_init_norm, aux_loss_coefficient } = config;
   const wrong = (field: keyof TopkConfig, must: string): never => {
-    throw new CochleaError('config', `${field} is ${JSON.stringify(config[field])}`, `it must be ${must}`);
+    throw new CochleaError('config', `${field} is ${typeof config[field] === 'number' ? config[field] : JSON.stringify(config[field])}`, `it must be ${must}`);
   };
   const positive = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
   if (!positive(d_in)) wrong('d_in', 'a positive whole number');

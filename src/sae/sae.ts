@@ -166,6 +166,7 @@ export class SAE {
     const { frames, centre, b_dec, t, xc, rowAffine, W_enc, W_dec, b_enc, h, r, flags, norms, threshold, indices, values, noBias } = this.#tensors;
     const topk = this.config.architecture === 'topk';
     const rounds = this.#rounds;
+    rec.clear(flags);
     prepareRows(rec, { frames, centre, b_dec, t, xc, rowAffine }, rows,
       { scale: 1, normalise: rowNormalisation(this.config.normalize_activations), subtractBDec: this.config.apply_b_dec_to_input && !rounds });
     encode(rec, { xc, W_enc, b_enc: rounds ? noBias : b_enc, h }, 0, rows);

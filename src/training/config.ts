@@ -39,7 +39,7 @@ export function trainerConfig(fields: Partial<TrainerConfig>): TrainerConfig {
   const given = { ...trainerDefaults, ...fields };
   const config: TrainerConfig = { ...given, lr_end: fields.lr_end ?? given.lr / 10 };
   const wrong = (field: keyof TrainerConfig, must: string): never => {
-    throw new CochleaError('config', `${field} is ${JSON.stringify(config[field])}`, `it must be ${must}`);
+    throw new CochleaError('config', `${field} is ${typeof config[field] === 'number' ? config[field] : JSON.stringify(config[field])}`, `it must be ${must}`);
   };
   for (const field of ['train_batch_size_samples', 'total_training_samples', 'dead_feature_window', 'feature_sampling_window', 'n_restart_cycles'] as const) {
     if (!Number.isSafeInteger(config[field]) || config[field] < 1) wrong(field, 'a positive whole number');
