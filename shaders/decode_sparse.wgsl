@@ -1,7 +1,8 @@
 // r[b,:] = b_dec + sum over kept pairs (i, v) of row b: v W_dec[i,:], for the latents of one shard.
 //
 // START 1 begins the row with b_dec times `bias`; 0 continues what earlier shards wrote. Pairs are sorted by
-// latent, so shards taken in order add in the same order as one whole weight: the same bits. One workgroup per row.
+// latent, so shards taken in order add in the same order as one whole weight: the same bits. One workgroup per row;
+// each thread takes up to three columns at a time, which share the look at a pair.
 const WG = 64u;
 const START = 1u;
 
@@ -19,13 +20,34 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let row = wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let columns = p.stride / 4u;
-  for (var d = thread; d < columns; d += WG) {
+  let end = p.first_latent + p.latents; // from here on other shards, and empty slots
+  for (var d = thread; d < columns; d += 3u * WG) {
+    let has1 = d + WG < columns;
+    let has2 = d + 2u * WG < columns;
+    let d1 = select(d, d + WG, has1);
+    let d2 = select(d, d + 2u * WG, has2);
+    let at = row * columns;
     var sum = p.bias * b_dec[d];
-    if (START == 0u) { sum = r[row * columns + d]; }
-    for (var j = row * p.k; j < (row + 1u) * p.k; j++) {
-      let latent = indices[j] - p.first_latent; // wraps to a huge number below the shard and for empty slots
-      if (latent < p.latents) { sum += values[j] * W_dec[latent * columns + d]; }
+    var sum1 = p.bias * b_dec[d1];
+    var sum2 = p.bias * b_dec[d2];
+    if (START == 0u) {
+      sum = r[at + d];
+      sum1 = r[at + d1];
+      sum2 = r[at + d2];
     }
-    r[row * columns + d] = sum;
+    for (var j = row * p.k; j < (row + 1u) * p.k; j++) {
+      let latent = indices[j];
+      if (latent >= end) { break; }
+      if (latent >= p.first_latent) {
+        let value = values[j];
+        let w = (latent - p.first_latent) * columns;
+        sum += value * W_dec[w + d];
+        if (has1) { sum1 += value * W_dec[w + d1]; }
+        if (has2) { sum2 += value * W_dec[w + d2]; }
+      }
+    }
+    r[at + d] = sum;
+    if (has1) { r[at + d1] = sum1; }
+    if (has2) { r[at + d2] = sum2; }
   }
 }

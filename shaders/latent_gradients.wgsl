@@ -5,7 +5,8 @@
 //   grad b_enc[i]   (+)= sum over pairs (b, j) of latent i: dz_bj
 //   squares[i] = |grad W_dec[i,:]|^2 + |grad W_enc[i,:]|^2 + (grad b_enc[i])^2      for the global norm
 //
-// ADD 0 writes, ADD 1 adds to what is there (the auxiliary loss, after the main one). One workgroup per latent.
+// ADD 0 writes, ADD 1 adds to what is there (the auxiliary loss, after the main one). One workgroup per latent;
+// each thread takes up to three columns at a time, which share the look at an entry.
 const WG = 64u;
 const ADD = 0u;
 
@@ -36,6 +37,12 @@ fn tree_sum(value: f32, thread: u32) -> f32 {
   return total;
 }
 
+fn store_gradients(at: u32, dec: vec4f, enc: vec4f) -> f32 {
+  grad_W_dec[at] = dec;
+  grad_W_enc[at] = enc;
+  return dot(dec, dec) + dot(enc, enc);
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
   let latent = wid.x + wid.y * groups.x;
@@ -46,23 +53,43 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let end = starts[i + 1u];
   if (ADD == 1u && begin == end) { return; }
   var squares = 0.0;
-  for (var d = thread; d < columns; d += WG) {
-    let at = latent * columns + d;
+  let own = latent * columns;
+  for (var d = thread; d < columns; d += 3u * WG) {
+    let has1 = d + WG < columns;
+    let has2 = d + 2u * WG < columns;
+    let d1 = select(d, d + WG, has1);
+    let d2 = select(d, d + 2u * WG, has2);
     var dec = vec4f();
+    var dec1 = vec4f();
+    var dec2 = vec4f();
     var enc = vec4f();
+    var enc1 = vec4f();
+    var enc2 = vec4f();
     if (ADD == 1u) {
-      dec = grad_W_dec[at];
-      enc = grad_W_enc[at];
+      dec = grad_W_dec[own + d];
+      dec1 = grad_W_dec[own + d1];
+      dec2 = grad_W_dec[own + d2];
+      enc = grad_W_enc[own + d];
+      enc1 = grad_W_enc[own + d1];
+      enc2 = grad_W_enc[own + d2];
     }
     for (var n = begin; n < end; n++) {
       let entry = entries[n];
-      let column = entry.row * columns + d;
-      dec += entry.value * g[column];
-      enc += entry.dz * xc[column];
+      let at = entry.row * columns;
+      dec += entry.value * g[at + d];
+      enc += entry.dz * xc[at + d];
+      if (has1) {
+        dec1 += entry.value * g[at + d1];
+        enc1 += entry.dz * xc[at + d1];
+      }
+      if (has2) {
+        dec2 += entry.value * g[at + d2];
+        enc2 += entry.dz * xc[at + d2];
+      }
     }
-    grad_W_dec[at] = dec;
-    grad_W_enc[at] = enc;
-    squares += dot(dec, dec) + dot(enc, enc);
+    squares += store_gradients(own + d, dec, enc);
+    if (has1) { squares += store_gradients(own + d1, dec1, enc1); }
+    if (has2) { squares += store_gradients(own + d2, dec2, enc2); }
   }
   let weight_squares = tree_sum(squares, thread);
   if (thread == 0u) {

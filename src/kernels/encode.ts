@@ -25,6 +25,6 @@ export function encode(rec: Recorder, tensors: { xc: Tensor; W_enc: Tensor; b_en
   for (const shard of W_enc.shards) {
     rec.dispatch(kernel, { xc, W: shard, bias: b_enc, h },
       { rows, first_row: firstRow, latents: shard.rows, first_latent: shard.first, stride: W_enc.stride, h_stride: h.stride },
-      direct ? [groupsFor(shard.rows, 32), groupsFor(rows, 64)] : [groupsFor(shard.rows, 64), groupsFor(rows, 64)]);
+      direct ? [groupsFor(shard.rows, 128), groupsFor(rows, 128)] : [groupsFor(shard.rows, 64), groupsFor(rows, 64)]);
   }
 }

@@ -15,10 +15,14 @@ export function keptGradients(rec: Recorder, tensors: KeptPairs & { g: Tensor; W
   const { indices, values, dz, g, W_dec } = tensors;
   expectShape('kept gradients', g, rows, W_dec.columns);
   expectShape('kept gradients', dz, rows, indices.columns);
-  const kernel = rec.gpu.kernel({ name: 'kept_gradients', text: shaders.kept_gradients.text }, { WG: Math.max(8, rowWorkgroup(rec.gpu)), RELU: relu ? 1 : 0 });
+  const direct = rec.gpu.adapter.software;
+  const kernel = direct
+    ? rec.gpu.kernel({ name: 'kept_gradients_direct', text: shaders.kept_gradients_direct.text }, { RELU: relu ? 1 : 0 })
+    : rec.gpu.kernel({ name: 'kept_gradients', text: shaders.kept_gradients.text }, { RELU: relu ? 1 : 0 });
+  const k = indices.columns;
   for (const shard of W_dec.shards) {
     rec.dispatch(kernel, { indices, values, g, W_dec: shard, dz },
-      { rows, k: indices.columns, first_latent: shard.first, latents: shard.rows, stride: W_dec.stride }, rows);
+      { rows, k, first_latent: shard.first, latents: shard.rows, stride: W_dec.stride }, direct ? groupsFor(rows * Math.ceil(k / 8)) : rows);
   }
 }
 

@@ -1,6 +1,6 @@
 import { CochleaError } from '../errors.ts';
-import type { Gpu, Recorder, Tensor } from '../gpu/index.ts';
-import { expectShape } from './shapes.ts';
+import type { Recorder, Tensor } from '../gpu/index.ts';
+import { expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
 /** What the top-k kernel writes into an empty slot's index. */
@@ -31,14 +31,19 @@ export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, 
   expectShape('topk', indices, firstRow + rows, k);
   expectShape('topk', values, firstRow + rows, k);
   if (h.stride !== h.columns || indices.stride !== k || values.stride !== k) throw new CochleaError('gpu-error', 'topk: h, indices and values must be unpadded');
-  const constants = { WG: workgroup(rec.gpu, k), SCALED: norms ? 1 : 0, FROM_LIST: list ? 1 : 0 };
-  rec.dispatch(rec.gpu.kernel({ name: 'topk_rows', text: shaders.topk_rows.text }, constants),
-    { h, norms: norms ?? h, list: list ?? h, indices, values, flags },
-    { rows, first_row: firstRow, latents: h.columns, k }, rows);
+  const variant = { SCALED: norms ? 1 : 0, FROM_LIST: list ? 1 : 0 };
+  const bindings = { h, norms: norms ?? h, list: list ?? h, indices, values, flags };
+  const shape = { rows, first_row: firstRow, latents: h.columns, k };
+  if (rec.gpu.adapter.software) {
+    const WG = rowWorkgroup(rec.gpu);
+    const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, WG, GROUPS: groupsOfLane(k, WG) });
+    rec.dispatch(kernel, bindings, shape, groupsFor(rows, 16));
+  } else {
+    rec.dispatch(rec.gpu.kernel({ name: 'topk_rows', text: shaders.topk_rows.text }, { ...variant, WG: 256 }), bindings, shape, rows);
+  }
 }
 
-/** Hardware: many lanes per row. Software: as few as the fast path allows, which compares 4 WG group maxima with k. */
-function workgroup(gpu: Gpu, k: number): number {
-  if (!gpu.adapter.software) return 256;
-  return Math.min(256, Math.max(8, 2 ** Math.ceil(Math.log2(k / 4))));
+/** Two groups or more for every score that is kept, as far as there is room; in powers of four, so that few pipelines are compiled. */
+function groupsOfLane(k: number, lanes: number): number {
+  return Math.min(1024 / lanes, Math.max(16, 4 ** Math.ceil(Math.log2((2 * k) / lanes) / 2)));
 }

@@ -11,7 +11,7 @@ const together = (...choices: Record<string, number>[][]): Record<string, number
   choices.reduce((variants, choice) => variants.flatMap((variant) => choice.map((one) => ({ ...variant, ...one }))))
 );
 
-/** The constants that launchers give, of shaders that take any. The widths of topk_rows between these differ in nothing else. */
+/** The constants that launchers give, of shaders that take any. The group counts of topk_bisect between these differ in nothing else. */
 const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   prepare_rows: together(perRow, [0, 1, 2].map((NORMALISE) => ({ NORMALISE }))),
   residual_rows: perRow,
@@ -19,12 +19,14 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   row_norms: perRow,
   decode_sparse: together(perRow, either('START')),
   decode_dense: together(perRow, either('START')),
-  kept_gradients: together([{ WG: 8 }, { WG: 64 }], either('RELU')),
+  kept_gradients: either('RELU'),
+  kept_gradients_direct: either('RELU'),
   latent_gradients: together(perRow, either('ADD')),
   column_sums: either('WEIGHTED'),
   index_count: either('KEEP_ALL'),
   index_place: either('KEEP_ALL'),
-  topk_rows: together([{ WG: 8 }, { WG: 256 }], either('SCALED'), either('FROM_LIST')),
+  topk_rows: together([{ WG: 256 }], either('SCALED'), either('FROM_LIST')),
+  topk_bisect: together([{ WG: 4, GROUPS: 16 }, { WG: 8, GROUPS: 128 }], either('SCALED'), either('FROM_LIST')),
 };
 
 export const cases: Case[] = (Object.keys(shaders) as ShaderName[]).map((name) => ({

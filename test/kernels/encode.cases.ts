@@ -5,7 +5,7 @@ import type { Case } from '../support/case.ts';
 import { close, equal } from '../support/check.ts';
 import { drawn, fuzzed, magnitudes, normals, onBothKinds, run } from '../support/kernels.ts';
 
-// Around the tiles of encode_tiled, 64 rows x 64 latents x 16 columns, and of encode_direct, 64 x 32 in pieces of 8 x 4.
+// Around the tiles of encode_tiled, 64 rows x 64 latents x 16 columns, and of encode_direct, 128 x 128 in pieces of 16 x 16.
 const shapes = [
   { rows: 1, dIn: 1, dSae: 1, firstRow: 0, cuts: [] },
   { rows: 2, dIn: 3, dSae: 5, firstRow: 1, cuts: [1, 2] },
@@ -14,6 +14,7 @@ const shapes = [
   { rows: 63, dIn: 15, dSae: 65, firstRow: 0, cuts: [64] },
   { rows: 64, dIn: 16, dSae: 64, firstRow: 0, cuts: [32] },
   { rows: 65, dIn: 17, dSae: 63, firstRow: 65, cuts: [] },
+  { rows: 17, dIn: 9, dSae: 47, firstRow: 0, cuts: [15, 16] },
   { rows: 130, dIn: 64, dSae: 257, firstRow: 3, cuts: [128, 101] },
   { rows: 5, dIn: 769, dSae: 13, firstRow: 0, cuts: [] },
   ...drawn(3, (from) => ({ rows: from(1, 140), dIn: from(1, 90), dSae: from(1, 140), firstRow: from(0, 5), cuts: [from(1, 70)] })),

@@ -53,8 +53,8 @@ async function checkAgainstOracle(gpu: Gpu, problem: Problem, scores = Float64Ar
   equal(found.flag, 0, 'flag');
 }
 
-// The fast way takes k up to 4 invocations' worth of groups and 768 candidates; past these the radix select works. For software adapters the
-// launcher widens the workgroup with k; every width is a pipeline to compile, so that here k asks for 8, 64 or 256 invocations only.
+// Hardware's fast way takes k up to 4 invocations' worth of groups and 768 candidates; past these its radix select works. A software adapter's
+// lanes have room for 256 candidates each; past that they count in the row itself. Here k asks for 16, 64 and 256 groups of a lane.
 const sizes = [
   { rows: 1, dSae: 1, k: 1 }, { rows: 3, dSae: 2, k: 1 }, { rows: 2, dSae: 7, k: 7 }, { rows: 5, dSae: 255, k: 1 }, { rows: 2, dSae: 1023, k: 32 },
   { rows: 3, dSae: 129, k: 129 }, { rows: 2, dSae: 257, k: 256 }, { rows: 2, dSae: 1025, k: 1024 }, { rows: 2, dSae: 1031, k: 1031 }, { rows: 1, dSae: 1500, k: 1025 },
