@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { givenFixtures } from './conformance/fixture-set.ts';
 import { launchChromium } from './support/chromium.ts';
 import { serveFolder } from './support/static-server.ts';
 
@@ -11,11 +12,12 @@ const page = `<!doctype html><meta charset="utf-8"><title>cochlea</title><script
   window.suite = suite;
 </script>`;
 
-test('every kernel case passes in a page of headless Chromium', async (t) => {
+test('every kernel case and every TopK fixture passes in a page of headless Chromium', async (t) => {
   const built = dirname(dirname(fileURLToPath(import.meta.url)));
   const browser = await launchChromium();
   if (!browser) return t.skip('there is no bundled Chromium for this machine');
-  const server = await serveFolder(built, { '/': page });
+  const fixtures = await givenFixtures();
+  const server = await serveFolder(built, { '/': page }, { '/fixtures/': fixtures.read });
   try {
     const tab = await browser.newPage();
     const complaints: string[] = [];
@@ -40,6 +42,17 @@ test('every kernel case passes in a page of headless Chromium', async (t) => {
         }
       });
     }
+    await t.test('conformance', async (group) => {
+      if (fixtures.reduced) group.diagnostic(fixtures.reduced);
+      const cases = fixtures.cases.filter(({ architecture }) => architecture === 'topk');
+      assert.ok(new Set(cases.map(({ kind }) => kind)).size === 2, 'there is no case');
+      for (const one of cases) {
+        await group.test(`${one.kind} ${one.name}`, async () => {
+          const failure = (await tab.evaluate(`suite.conform(${JSON.stringify(one)})`)) as string | undefined;
+          if (failure) throw new Error(failure);
+        });
+      }
+    });
     assert.deepEqual(complaints, []);
   } finally {
     await browser.close();

@@ -25,24 +25,32 @@ const nameOf = (step: number): string => `step-${String(step).padStart(8, '0')}`
 
 /** Writes the checkpoint and removes all but the newest two. */
 export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Promise<void> {
-  const { trainer, mixing, input, settings } = checkpoint;
-  const name = nameOf(trainer.step);
+  const name = nameOf(checkpoint.trainer.step);
   const partial = paths.join(folderOf(out), `${name}.partial`);
   const target = paths.join(folderOf(out), name);
   await files.remove(partial);
+  try {
+    await writeInto(partial, checkpoint);
+  } catch (error) {
+    await files.remove(partial).catch(() => {}); // what went wrong first is what is told
+    throw error;
+  }
+  await files.remove(target);
+  await files.rename(partial, target);
+  for (const old of (await checkpointNames(out)).slice(0, -kept)) await files.remove(paths.join(folderOf(out), old));
+}
+
+async function writeInto(folder: string, { trainer, mixing, input, settings }: Checkpoint): Promise<void> {
   const tensors = [...trainer.tensors, ['input_mean', input.mean] as const].map(([tensor, data]) => ({
     name: tensor, dtype: data instanceof Float32Array ? 'F32' as const : 'U32' as const, shape: [data.length],
     data: data instanceof Float32Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
   }));
-  await writeSafetensors(paths.join(partial, 'state.safetensors'), tensors);
+  await writeSafetensors(paths.join(folder, 'state.safetensors'), tensors);
   const state = {
     version, step: trainer.step, fired_rows: trainer.firedRows, fired_rows_before: trainer.firedRowsBefore,
-    mixing: { ...mixing }, input_scale: input.scale, settings, tensors_sha256: await fileDigest(paths.join(partial, 'state.safetensors')),
+    mixing: { ...mixing }, input_scale: input.scale, settings, tensors_sha256: await fileDigest(paths.join(folder, 'state.safetensors')),
   };
-  await files.write(paths.join(partial, 'state.json'), `${JSON.stringify({ ...state, sha256: stateDigest(state) }, null, 2)}\n`);
-  await files.remove(target);
-  await files.rename(partial, target);
-  for (const old of (await checkpointNames(out)).slice(0, -kept)) await files.remove(paths.join(folderOf(out), old));
+  await files.write(paths.join(folder, 'state.json'), `${JSON.stringify({ ...state, sha256: stateDigest(state) }, null, 2)}\n`);
 }
 
 /** Names of whole checkpoints, oldest first. */

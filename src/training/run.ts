@@ -90,10 +90,18 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     const result = await loop(options, trainer, buffer, settings);
     await save(options, trainer, source.info, result.final);
     return result;
+  } catch (error) {
+    throw await withWayOn(error, out);
   } finally {
     await buffer.close();
     trainer.dispose();
   }
+}
+
+/** A disk that is full, and what else can be mended, ends a run that can go on: says so. */
+async function withWayOn(error: unknown, out: string): Promise<unknown> {
+  if (!(error instanceof CochleaError) || error.code !== 'file-system' || !await runtime.files.info(runtime.paths.join(out, 'checkpoints'))) return error;
+  return new CochleaError(error.code, error.message, 'when that is mended, the same command with --resume goes on', { cause: error });
 }
 
 /** Everything that decides the bits of a run, apart from the data's own content. */

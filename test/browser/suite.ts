@@ -1,5 +1,7 @@
-/** What the page of browser.test.ts runs: the cases of test/kernels on the page's own WebGPU. */
+/** What the page of browser.test.ts runs on its own WebGPU: the cases of test/kernels, and SAELens' fixtures. */
 import { Gpu } from '../../src/gpu/index.ts';
+import type { FixtureCase } from '../conformance/cases.ts';
+import { checkCase } from '../conformance/check.ts';
 import type { Case } from '../support/case.ts';
 
 let gpu: Gpu | undefined;
@@ -13,10 +15,28 @@ export async function load(url: string): Promise<string[]> {
 }
 
 /** Runs one case; undefined when it passed, else what went wrong. */
-export async function run(url: string, index: number): Promise<string | undefined> {
+export function run(url: string, index: number): Promise<string | undefined> {
+  return attempt((gpu) => suites.get(url)![index]!.run(gpu));
+}
+
+/** Checks a case of SAELens' fixtures, which the server has below /fixtures/. */
+export function conform(one: FixtureCase): Promise<string | undefined> {
+  return attempt(async (gpu) => {
+    const worst = await checkCase(gpu, fetchFixture, one);
+    if (!worst) throw new Error(`${one.architecture} is not supported`);
+  });
+}
+
+async function fetchFixture(path: string): Promise<Uint8Array> {
+  const response = await fetch(`/fixtures/${path}`);
+  if (!response.ok) throw new Error(`cannot fetch ${path}: ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function attempt(work: (gpu: Gpu) => Promise<void>): Promise<string | undefined> {
   try {
     gpu ??= await Gpu.open();
-    await suites.get(url)![index]!.run(gpu);
+    await work(gpu);
     return undefined;
   } catch (error) {
     return (error as Error).stack ?? String(error);

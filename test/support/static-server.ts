@@ -10,14 +10,17 @@ const types: Record<string, string> = {
 
 /**
  * Serves the files of a folder on 127.0.0.1, isolated (COOP and COEP) so that pages get threads and exact clocks.
- * `pages` are answered before files: path to HTML.
+ * `pages` are answered before files: path to HTML. `more` answers what begins with its key: the rest of the path to bytes.
  */
-export async function serveFolder(folder: string, pages: Record<string, string> = {}): Promise<{ origin: string; close(): Promise<void> }> {
+export async function serveFolder(
+  folder: string, pages: Record<string, string> = {}, more: Record<string, (rest: string) => Promise<Uint8Array>> = {},
+): Promise<{ origin: string; close(): Promise<void> }> {
   const server = createServer(async (request, response) => {
     const isolated = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cache-Control': 'no-store' };
     try {
       const path = normalize(decodeURIComponent(new URL(request.url!, 'http://localhost').pathname));
-      const body = pages[path] ?? await readFile(join(folder, path));
+      const prefix = Object.keys(more).find((start) => path.startsWith(start));
+      const body = pages[path] ?? (prefix === undefined ? await readFile(join(folder, path)) : await more[prefix]!(path.slice(prefix.length)));
       response.writeHead(200, { ...isolated, 'Content-Type': pages[path] !== undefined ? types['.html'] : types[extname(path)] ?? 'application/octet-stream' });
       response.end(body);
     } catch {
