@@ -31,7 +31,7 @@ export const batchRows = 4096;
 
 /**
  * Runs an SAE over frames in stored order, `batchRows` at a time whatever the chunks are; holds one chunk and one batch.
- * Throws `config` for frames of another d_in, and for a clip whose frames go on after those of another clip: counts per clip
+ * Throws `not-finite` for a frame that is not, `config` for frames of another d_in, and for a clip whose frames go on after those of another clip: counts per clip
  * are taken with one counter per latent, which needs stored order (epoch: undefined).
  */
 export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk>): AsyncGenerator<Batch> {
@@ -68,7 +68,13 @@ export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk
         previous = chunk.clip[row];
         number = numberOf(chunk.clips[previous]);
       }
-      x.set(chunk.x.subarray(row * dIn, (row + 1) * dIn), rows * dIn);
+      const frame = chunk.x.subarray(row * dIn, (row + 1) * dIn);
+      let zero = 0; // stays 0 unless a value is NaN or infinite
+      for (let d = 0; d < dIn; d++) zero += frame[d] - frame[d];
+      if (zero !== 0) {
+        throw new CochleaError('not-finite', `the frame at ${chunk.time[row].toFixed(3)} s of clip ${JSON.stringify(clips[number].id)} holds NaN or infinity`, 'check the recording');
+      }
+      x.set(frame, rows * dIn);
       clip[rows] = number;
       time[rows] = chunk.time[row];
       if (++rows < batchRows) continue;

@@ -72,8 +72,9 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
       onProgress?.({ clips: audio.clips.length, clipsDone, frames, seconds, speed: seconds / ((performance.now() - began) / 1000) });
     }
     const elapsed = (performance.now() - began) / 1000;
+    // Left unfinished, so that --resume can try again.
+    if (!audio.clips.some(({ id }) => writer.has(id))) throw new CochleaError('audio', `none of ${audio.clips.length} clips could be used`, audio.skipped[0] ?? refused[0]);
     const manifest = await writer.finish();
-    if (manifest.rows === 0) throw new CochleaError('audio', `none of ${audio.clips.length} clips could be used`, audio.skipped[0] ?? refused[0]);
     return {
       out, clips: manifest.clips, frames: manifest.rows, seconds, elapsed, skipped: [...audio.skipped, ...refused],
       dataSha256: manifest.info.dataSha256, statistics: manifest.statistics,

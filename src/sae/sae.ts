@@ -55,8 +55,8 @@ export class SAE {
   static async create(gpu: Gpu, config: SaelensConfig, weights: Weights): Promise<SAE> {
     checkInference(config);
     const k = config['k'];
-    if (config.architecture === 'topk' && !(Number.isSafeInteger(k) && (k as number) <= config.d_sae)) {
-      throw new CochleaError('config', `k is ${JSON.stringify(k)}`, `a TopK SAE needs a whole number of at most d_sae (${config.d_sae})`);
+    if (config.architecture === 'topk' && !(Number.isSafeInteger(k) && (k as number) >= 1 && (k as number) <= config.d_sae)) {
+      throw new CochleaError('config', `k is ${JSON.stringify(k) ?? 'missing'}`, `a TopK SAE needs a whole number from 1 to d_sae (${config.d_sae})`);
     }
     const sae = await gpu.allocate(`an SAE of ${config.d_sae} latents`, () => new SAE(gpu, config, weights));
     const { W_enc, W_dec, b_enc, b_dec, threshold, norms } = sae.#tensors;
