@@ -1,0 +1,137 @@
+/** Recordings through a model into a store, and the frames of recordings as a source. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { ActivationStore, collect } from '../../src/activations/index.ts';
+import { listClips, loadClip } from '../../src/audio/index.ts';
+import { openEncoder } from '../../src/encoders/index.ts';
+import { CochleaError } from '../../src/errors.ts';
+import { openActivations } from '../../src/jobs/activations.ts';
+import { openAudio } from '../../src/jobs/audio.ts';
+import { extractActivations, type ExtractOptions } from '../../src/jobs/extract.ts';
+import { makeRecordings, tinyHook, tinyWidth } from '../support/recordings.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'cochlea-extract-'));
+const { model, sound, manifest } = makeRecordings(folder, 12, { damaged: true });
+after(() => rmSync(folder, { recursive: true }));
+
+const place = (name: string): string => join(folder, name);
+const options = (out: string, given: Partial<ExtractOptions> = {}): ExtractOptions => ({ model, hook: tinyHook, audio: [manifest], out: place(out), ...given });
+const hashes = (out: string): Record<string, string> => Object.fromEntries(readdirSync(place(out)).map((name) => [name, createHash('sha256').update(readFileSync(join(place(out), name))).digest('hex')]));
+const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
+  assert.ok(error instanceof CochleaError, String(error));
+  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
+  return true;
+};
+
+describe('extractActivations', () => {
+  test('stores of every clip what the encoder makes of it, in order, with labels and times', async () => {
+    const progress: number[] = [];
+    const result = await extractActivations(options('whole', { onProgress: ({ clipsDone }) => progress.push(clipsDone) }));
+    assert.deepEqual([result.clips, result.skipped, progress], [12, [], Array.from({ length: 12 }, (_, n) => n + 1)]);
+    const store = await ActivationStore.open(place('whole'));
+    assert.deepEqual([store.info.hook, store.info.layer, store.dIn, store.info.frameRate, store.info.model], [tinyHook, 0, tinyWidth, 8000, 'tiny']);
+    const stored = await collect(store, 1 << 20);
+    const encoder = await openEncoder({ model, hook: tinyHook });
+    let row = 0;
+    const { clips } = await listClips([manifest]);
+    for (const [n, clip] of clips.entries()) {
+      const { samples } = await loadClip(clip, encoder.sampleRate);
+      const { frames, valid } = await encoder.encode(samples);
+      assert.deepEqual(stored.x.slice(row * tinyWidth, (row + valid) * tinyWidth), frames.slice(0, valid * tinyWidth), clip.id);
+      assert.deepEqual(stored.clips[stored.clip[row]!]!.labels, { voice: n % 2 === 0 ? 'low' : 'high' });
+      assert.deepEqual([stored.time[row], stored.time[row + 8]], [0, Math.fround(8 / 8000)]);
+      row += valid;
+    }
+    await encoder.close();
+    assert.deepEqual([row, result.frames], [stored.rows, stored.rows]);
+    assert.ok(result.seconds > 0 && Math.abs(result.statistics!.gamma) >= 0);
+  });
+
+  test('goes on after an interruption to the same bytes', async () => {
+    for (const stop of [1, 7, 12]) {
+      const controller = new AbortController();
+      const out = `stopped-${stop}`;
+      const stopped = extractActivations(options(out, { signal: controller.signal, onProgress: ({ clipsDone }) => void (clipsDone === stop && controller.abort()) }));
+      if (stop < 12) {
+        await assert.rejects(stopped, coded('interrupted', new RegExp(`^stopped after ${stop} of 12 clips: the same command with --resume goes on from here$`)));
+        await assert.rejects(openActivations(place(out)), coded('file-damaged', /is not complete: writing it was interrupted: resume it first$/));
+        await extractActivations(options(out, { resume: true }));
+      } else await stopped;
+      assert.deepEqual(hashes(out), hashes('whole'), `stopped after ${stop}`);
+    }
+  });
+
+  test('of a store that is there is refused without resume; with it, says that it is complete and what it lacks', async () => {
+    await assert.rejects(extractActivations(options('whole')), coded('file-exists', /whole holds activations already/));
+    const before = hashes('whole');
+    const notices: string[] = [];
+    const same = await extractActivations(options('whole', { resume: true, onNotice: (line) => notices.push(line) }));
+    assert.deepEqual([same.clips, same.seconds], [12, 0]);
+    const { sound: more } = makeRecordings(place('more'), 14);
+    await extractActivations(options('whole', { resume: true, audio: [manifest, more], onNotice: (line) => notices.push(line) }));
+    assert.match(notices[0]!, /whole was complete already$/);
+    assert.match(notices[1]!, /whole was complete already; 14 of these 26 clips are not in it$/);
+    assert.deepEqual(hashes('whole'), before);
+    await assert.rejects(extractActivations(options('whole', { resume: true, hook: 'encoder.layers.1' })), coded('config', /cannot resume .*hook "encoder\.layers\.0", not "encoder\.layers\.1"; layer 0, not 1/));
+  });
+
+  test('skips, names and counts what is no sound; strict stops there', async () => {
+    const notices: string[] = [];
+    const result = await extractActivations(options('skipping', { audio: [sound], onNotice: (line) => notices.push(line) }));
+    assert.deepEqual([result.clips, result.skipped.length], [12, 1]);
+    assert.match(result.skipped[0]!, /001-torn\.wav/);
+    assert.deepEqual(notices, [`skipped ${result.skipped[0]}`]);
+    await assert.rejects(extractActivations(options('strict', { audio: [sound], strict: true })), coded('audio', /001-torn\.wav/));
+    // What came before it is there to go on from, without --strict or without the file.
+    assert.equal((await extractActivations(options('strict', { audio: [sound], resume: true }))).clips, 12);
+    assert.deepEqual(hashes('strict'), hashes('skipping'));
+  });
+
+  test('of nothing usable is an error that says why', async () => {
+    writeFileSync(place('one.wav'), 'no sound');
+    await assert.rejects(extractActivations(options('nothing', { audio: [place('one.wav')] })), coded('audio', /^none of 1 clips could be used: .*one\.wav/));
+    // Mended, it goes on in the same folder.
+    cpSync(join(sound, 'even', '000.wav'), place('one.wav'));
+    assert.equal((await extractActivations(options('nothing', { audio: [place('one.wav')], resume: true }))).clips, 1);
+    await assert.rejects(extractActivations(options('none', { select: { voice: 'none' } })), coded('file-missing', /^none of 12 clips has voice=none: look at the labels in the manifest$/));
+    await assert.rejects(extractActivations(options('hookless', { hook: 'encoder.layers.7' })), coded('hook', /encoder\.layers\.7/));
+  });
+
+  test('takes clips by label, and so many of them, spread evenly', async () => {
+    const chosen = async (given: Partial<ExtractOptions>): Promise<string[]> => {
+      const audio = await openAudio(options('unused', given));
+      await audio.close();
+      return audio.clips.map(({ path }) => path.slice(-7, -4));
+    };
+    assert.deepEqual(await chosen({ select: { voice: 'high' } }), ['001', '003', '005', '007', '009', '011']);
+    assert.deepEqual(await chosen({ take: 3 }), ['000', '004', '008']);
+    assert.deepEqual(await chosen({ select: { voice: 'low' }, take: 2 }), ['000', '006']);
+    assert.deepEqual((await chosen({ take: 99 })).length, 12);
+  });
+});
+
+test('clips as a source give the frames of the store, and a clip that is skipped is named once', async () => {
+  const notices: string[] = [];
+  const audio = await openAudio({ model, hook: tinyHook, audio: [sound], onNotice: (line) => notices.push(line) });
+  const source = audio.source();
+  const store = await ActivationStore.open(place('skipping'));
+  for (let epoch = 0; epoch < 2; epoch++) {
+    const live: number[] = [], clips: string[] = [];
+    for await (const chunk of source.chunks({ seed: 1, epoch: undefined, from: 0 })) {
+      live.push(...chunk.x);
+      if (chunk.rows > 0) clips.push(chunk.clips[0]!.id);
+    }
+    const stored = await collect(store, 1 << 20);
+    assert.deepEqual(Float32Array.from(live), stored.x);
+    assert.deepEqual(clips, stored.clips.map(({ id }) => id));
+  }
+  assert.equal(notices.length, 1);
+  assert.deepEqual([audio.info.hook, audio.info.dIn, source.rows], [tinyHook, tinyWidth, undefined]);
+  const { mean, rows } = await source.statistics();
+  assert.deepEqual([rows, mean.length], [store.rows, tinyWidth]);
+  await audio.close();
+});
