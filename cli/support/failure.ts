@@ -14,12 +14,19 @@ export function usageLine(text: string): string {
 export function surviveClosedOutput(): void {
   process.stderr.on('error', () => {});
   process.stdout.on('error', (error: Error & { code?: string }) => {
-    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') process.exitCode = reportFailure(new CochleaError('file-system', `cannot write the output: ${error.message}`), false);
+    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') process.exitCode = reportFailure(unwritable(error), false);
   });
 }
 
+const unwritable = (error: Error): CochleaError => new CochleaError('file-system', `cannot write the output: ${error.message}`, undefined, { cause: error });
+
+/** Deno throws where Node emits: files have errors of their own, so that a bare "disk full" is that of stdout. */
+const isFullOutput = (error: unknown): error is Error => error instanceof Error && !(error instanceof CochleaError)
+  && ((error as { code?: string }).code === 'ENOSPC' || error.message.includes('os error 28'));
+
 /** Prints an error on one line (and its stack, when wanted) and returns the exit code. */
-export function reportFailure(error: unknown, verbose: boolean): number {
+export function reportFailure(caught: unknown, verbose: boolean): number {
+  const error = isFullOutput(caught) ? unwritable(caught) : caught;
   const known = error instanceof CochleaError;
   const line = known ? error.line : `unexpected: ${error instanceof Error ? error.message : String(error)}: please report it, with the output of --verbose`;
   process.stderr.write(`cochlea: ${line.replace(/\s*\n\s*/g, ' ')}\n`);

@@ -94,8 +94,8 @@ describe('reading', () => {
 
   test('of what is not there, or is a folder, names it', async () => {
     const missing = join(folder, 'nowhere', 'x');
-    for (const work of [files.read(missing), files.readText(missing), files.open(missing), files.list(missing)]) {
-      await assert.rejects(work, coded('file-missing', /no such file or folder: .*nowhere/));
+    for (const work of [files.read, files.readText, files.open, files.list]) {
+      await assert.rejects(work(missing), coded('file-missing', /no such file or folder: .*nowhere/));
     }
     await assert.rejects(files.read(folder), coded('file-system', /it is a folder/));
     assert.equal(await files.info(missing), undefined);
