@@ -75,10 +75,10 @@ async function step(gpu: Gpu, { dIn, dSae, batch, k }: Size) {
   const x = frames(batch, dIn);
   const steps = gpu.adapter.software ? 1 : 10;
   // The first step compiles everything; a software adapter, which takes minutes for some batches, takes part of one for that.
-  trainer.train(gpu.adapter.software ? x.subarray(0, 64 * dIn) : x);
+  trainer.train({ x: gpu.adapter.software ? x.subarray(0, 64 * dIn) : x });
   await trainer.metrics();
   const sorted = await times(async () => {
-    for (let n = 0; n < steps; n++) trainer.train(x);
+    for (let n = 0; n < steps; n++) trainer.train({ x });
     await trainer.metrics();
   }, 1);
   trainer.dispose();

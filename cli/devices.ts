@@ -11,8 +11,7 @@ export function devicesCommand(): Command {
       const output = openOutput(options);
       const choice = await ensureAdapter();
       const gpu = await Gpu.open();
-      const { limits } = gpu.device;
-      const features = [...gpu.device.features].sort();
+      const { features, device: { limits } } = gpu;
       const facts = {
         adapter: { ...gpu.adapter }, runtime: runtime.version, tried: choice.tried, features,
         limits: {

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { CochleaError, evaluate, type Evaluation, openActivations, openAudio, SAE, saeMetrics } from '../src/index.ts';
+import { architectureOf, CochleaError, evaluate, type Evaluation, openActivations, openAudio, SAE, saeMetrics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { exactlyOne, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
@@ -14,22 +14,25 @@ export function evalCommand(): Command {
   return withAudioOptions(new Command('eval')
     .description('Score an SAE on frames it was not trained on')
     .argument('<sae>', 'folder of an SAE')
-    .option('--activations <path>', 'held-out frames: a store, or a .safetensors or .npy file'))
+    .option('--activations <path>', 'held-out frames: a store, or a .safetensors file with tensor `x` (for a transcoder also `y`) or .npy file'))
     .option('--seed <n>', 'seed of the bootstrap', wholeNumber(0), 0)
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object, with every latent\'s numbers')
     .addHelpText('after', () => `\nMetrics:\n${saeMetrics.map(({ name, unit, definition }) => `  ${name} (${unit}): ${definition}`).join('\n')}`
-      + '\n\nModel and hook default to those that the SAE was trained on.')
+      + '\n\nFor a transcoder x is the target of a frame: what the frames of its second hook point hold.'
+      + '\nModel and hooks default to those that the SAE was trained on.')
     .action(async (folder: string, flags: Flags) => {
       exactlyOne(['--activations', flags.activations], ['--audio', flags.audio]);
       const output = openOutput(flags);
       const gpu = await openGpu(output);
       try {
         const sae = await SAE.load(gpu, folder);
-        const { chunks, close } = await openFrames(sae, flags, output);
+        const target = architectureOf(sae.config.architecture).needs === 'targets';
+        if (flags.targetHook !== undefined && !target) throw new CochleaError('usage', `${folder} is no transcoder: it has no --target-hook`, 'leave --target-hook away');
+        const { chunks, close } = await openFrames(sae, target, flags, output);
         try {
-          const evaluation = await evaluate(sae, chunks, { seed: flags.seed });
+          const evaluation = await evaluate(sae, chunks, { seed: flags.seed, target });
           output.result(describe(evaluation), evaluation);
         } finally {
           await close();
@@ -40,18 +43,19 @@ export function evalCommand(): Command {
     });
 }
 
-async function openFrames(sae: SAE, flags: Flags, output: Output) {
+async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Output) {
   if (flags.activations !== undefined) {
-    const source = await openActivations(flags.activations);
+    const source = await openActivations(flags.activations, { target });
     return { chunks: source.chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => source.close() };
   }
-  const trainedOn = (flag: '--model' | '--hook', given: string | undefined, key: string): string => {
+  const trainedOn = (flag: '--model' | '--hook' | '--target-hook', given: string | undefined, key: string): string => {
     const known = given ?? sae.config.metadata[key];
-    if (typeof known !== 'string' || known === '') throw new CochleaError('usage', `the SAE does not say which ${flag.slice(2)} it was trained on`, `give ${flag}`);
+    if (typeof known !== 'string' || known === '') throw new CochleaError('usage', `the SAE does not say which ${flag.slice(2).replace('-', ' ')} it was trained on`, `give ${flag}`);
     return known;
   };
   const audio = await openAudio({
     ...flags, audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
+    ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
     onNotice: (line) => output.notice(line),
   });
   return { chunks: audio.source().chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => audio.close() };

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { extractActivations } from '../src/index.ts';
+import { extractActivations, type FrameStatistics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { duration, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
 import { requireOptions } from './support/options.ts';
@@ -8,7 +8,7 @@ type Flags = OutputOptions & Required<Pick<AudioFlags, 'audio' | 'model' | 'hook
 
 export function extractCommand(): Command {
   const command = withAudioOptions(new Command('extract')
-    .description('Run recordings through a model up to a hook point and store the activations'))
+    .description('Run recordings through a model up to a hook point, or two, and store the activations'))
     .option('--out <folder>', 'folder of the activation store')
     .addOption(new Option('--dtype <dtype>', 'how frames are stored').choices(['f32', 'f16']).default('f32'))
     .option('--resume', 'go on with a store that was interrupted')
@@ -24,12 +24,17 @@ export function extractCommand(): Command {
           output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
         },
       });
-      const { clips, frames, seconds, elapsed, skipped, statistics } = result;
+      const { clips, frames, seconds, elapsed, skipped, statistics, targetStatistics } = result;
       output.result([
         `${frames} frames of ${clips} clips in ${result.out} (${duration(seconds)} of sound in ${duration(elapsed)})`,
-        ...(statistics ? [`mean norm ${statistics.meanNorm.toFixed(2)}, gamma = |mean| / spread = ${statistics.gamma.toFixed(2)}`] : []),
+        ...(statistics ? [sizes(statistics)] : []),
+        ...(targetStatistics ? [`targets: ${sizes(targetStatistics)}`] : []),
         ...(skipped.length > 0 ? [`${skipped.length} skipped, each named above`] : []),
-      ].join('\n'), { ...result, statistics: statistics && { ...statistics, mean: [...statistics.mean], variance: [...statistics.variance] } });
+      ].join('\n'), result);
     });
   return requireOptions(command, '--audio', '--model', '--hook', '--out');
+}
+
+function sizes({ meanNorm, gamma }: FrameStatistics): string {
+  return `mean norm ${meanNorm.toFixed(2)}, gamma = |mean| / spread = ${gamma.toFixed(2)}`;
 }

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { ActivationStore, CochleaError, readMetrics, readSaelensFolder, runtime } from '../src/index.ts';
+import { ActivationStore, CochleaError, type FrameStatistics, readMetrics, readSaelensFolder, runtime } from '../src/index.ts';
 import { openOutput, type OutputOptions, table } from './support/console.ts';
 
 export function infoCommand(): Command {
@@ -39,13 +39,14 @@ async function saeFacts(folder: string): Promise<[string, unknown]> {
 
 async function storeFacts(folder: string): Promise<[string, unknown]> {
   const { manifest } = await ActivationStore.open(folder);
-  const { info, dtype, rows, clips, shards, statistics } = manifest;
+  const { info, targetInfo, dtype, rows, clips, shards, statistics, targetStatistics } = manifest;
+  const sizes = (prefix: string, moments: FrameStatistics | undefined): string[][] =>
+    (moments ? [[`${prefix}mean norm`, moments.meanNorm.toFixed(3)], [`${prefix}gamma`, moments.gamma.toFixed(3)]] : []);
   const lines = [
     ...Object.entries(info).map(([name, value]) => [name, String(value)]),
+    ...Object.entries(targetInfo ?? {}).map(([name, value]) => [`target ${name}`, String(value)]),
     ['frames', String(rows)], ['sound', `${(rows / info.frameRate / 3600).toFixed(2)} h`], ['clips', String(clips)], ['shards', `${shards} of ${dtype}`],
-    ...(statistics ? [['mean norm', statistics.meanNorm.toFixed(3)], ['gamma', statistics.gamma.toFixed(3)]] : []),
+    ...sizes('', statistics), ...sizes('target ', targetStatistics),
   ];
-  return [`an activation store\n${table(lines)}`, {
-    kind: 'activations', ...manifest, statistics: statistics && { ...statistics, mean: [...statistics.mean], variance: [...statistics.variance] },
-  }];
+  return [`an activation store${targetInfo ? ' of two hook points' : ''}\n${table(lines)}`, { kind: 'activations', ...manifest }];
 }

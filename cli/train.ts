@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
-import { CochleaError, openActivations, openAudio, type RunResult, trainRun, topkConfig, trainerConfig } from '../src/index.ts';
+import { architectureOf, CochleaError, openActivations, openAudio, type RunResult, saeConfig, trainRun, trainerConfig } from '../src/index.ts';
+import { architectureFields, withArchitectureOptions } from './support/architecture-options.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { duration, exactlyOne, interruptSignal, openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
@@ -8,10 +9,9 @@ import { version } from './support/version.ts';
 
 interface Flags extends OutputOptions, AudioFlags {
   activations?: string;
-  arch: 'topk';
+  arch: string;
   dSae?: number;
   expansion?: number;
-  k: number;
   batchSize: number;
   steps: number;
   lr: number;
@@ -23,12 +23,7 @@ interface Flags extends OutputOptions, AudioFlags {
   seed: number;
   deadFeatureWindow: number;
   featureSamplingWindow: number;
-  auxLossCoefficient: number;
-  decoderInitNorm: number;
-  normalizeActivations: 'none' | 'expected_average_only_in' | 'constant_norm_rescale' | 'layer_norm';
   centre: boolean;
-  applyBDecToInput: boolean;
-  rescaleActsByDecoderNorm: boolean;
   mixingBuffer: number;
   shuffle: boolean;
   dropNonFinite?: boolean;
@@ -45,10 +40,8 @@ export function trainCommand(): Command {
     .description('Train a sparse autoencoder on stored activations, or straight from recordings')
     .option('--activations <path>', 'a store of `cochlea extract`, or a .safetensors file with tensor `x` [rows, d_in], or a .npy file'))
     .option('--out <folder>', 'folder for the SAE, its metrics and its checkpoints')
-    .addOption(new Option('--arch <architecture>', 'architecture').choices(['topk']).default('topk'))
     .option('--d-sae <n>', 'number of latents', wholeNumber(1))
     .option('--expansion <factor>', 'number of latents as a multiple of d_in (8 unless --d-sae is given)', positiveNumber)
-    .option('--k <n>', 'latents kept per frame', wholeNumber(1), 32)
     .option('--batch-size <rows>', 'frames per step', wholeNumber(1), 4096)
     .option('--steps <n>', 'steps', wholeNumber(1), 1000)
     .option('--lr <rate>', 'learning rate of Adam', positiveNumber, 3e-4)
@@ -60,13 +53,7 @@ export function trainCommand(): Command {
     .option('--seed <n>', 'seed of initialisation and mixing', wholeNumber(0), 42)
     .option('--dead-feature-window <steps>', 'a latent silent for more steps than this is dead', wholeNumber(1), 1000)
     .option('--feature-sampling-window <steps>', 'steps over which firing frequencies are counted', wholeNumber(1), 2000)
-    .option('--aux-loss-coefficient <c>', 'weight of the dead latents\' auxiliary loss', nonNegativeNumber, 1)
-    .option('--decoder-init-norm <norm>', 'length of decoder rows at the start', positiveNumber, 0.1)
-    .addOption(new Option('--normalize-activations <how>', 'scale frames to a mean norm of sqrt(d_in), or normalise each frame')
-      .choices(['none', 'expected_average_only_in', 'constant_norm_rescale', 'layer_norm']).default('expected_average_only_in'))
     .option('--no-centre', 'do not subtract the mean frame')
-    .option('--no-apply-b-dec-to-input', 'do not subtract b_dec before encoding')
-    .option('--no-rescale-acts-by-decoder-norm', 'rank latents by pre-activation alone')
     .option('--mixing-buffer <frames>', 'frames that are mixed with each other', wholeNumber(1), 65_536)
     .option('--no-shuffle', 'take frames in stored order')
     .option('--drop-non-finite', 'leave out frames with NaN or infinity and count them, instead of stopping')
@@ -78,22 +65,20 @@ export function trainCommand(): Command {
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object')
-    .action((flags: Flags) => train(flags));
-  return requireOptions(command, '--out');
+    .action((flags: Flags, self: Command) => train(flags, self));
+  return requireOptions(withArchitectureOptions(command), '--out');
 }
 
-async function train(flags: Flags): Promise<void> {
+async function train(flags: Flags, command: Command): Promise<void> {
   exactlyOne(['--activations', flags.activations], ['--audio', flags.audio]);
   if (flags.dSae !== undefined && flags.expansion !== undefined) throw new CochleaError('usage', '--d-sae and --expansion exclude each other', 'give one of them');
+  architectureFields(command, flags.arch); // refuses what does not go together before any file is read
   const output = openOutput(flags);
   const signal = interruptSignal();
   const { source, skipped, close } = await openSource(flags, output);
   try {
     const dSae = flags.dSae ?? Math.round((flags.expansion ?? 8) * source.dIn);
-    const sae = topkConfig({
-      d_in: source.dIn, d_sae: dSae, k: flags.k, apply_b_dec_to_input: flags.applyBDecToInput, normalize_activations: flags.normalizeActivations,
-      decoder_init_norm: flags.decoderInitNorm, rescale_acts_by_decoder_norm: flags.rescaleActsByDecoderNorm, aux_loss_coefficient: flags.auxLossCoefficient,
-    });
+    const sae = saeConfig({ ...architectureFields(command, flags.arch), architecture: flags.arch, d_in: source.dIn, d_sae: dSae });
     const training = trainerConfig({
       train_batch_size_samples: flags.batchSize, total_training_samples: flags.steps * flags.batchSize, lr: flags.lr, lr_scheduler_name: flags.lrScheduler,
       lr_warm_up_steps: flags.lrWarmUpSteps, lr_decay_steps: flags.lrDecaySteps, n_restart_cycles: flags.nRestartCycles,
@@ -103,7 +88,7 @@ async function train(flags: Flags): Promise<void> {
     const gpu = await openGpu(output);
     try {
       const result = await trainRun({
-        gpu, source, out: flags.out, sae, training, centre: flags.centre && !['constant_norm_rescale', 'layer_norm'].includes(flags.normalizeActivations),
+        gpu, source, out: flags.out, sae, training, centre: flags.centre && !['constant_norm_rescale', 'layer_norm'].includes(sae.normalize_activations),
         bufferRows: Math.max(flags.mixingBuffer, flags.batchSize), shuffle: flags.shuffle, dropNonFinite: flags.dropNonFinite ?? false, compatibility: flags.compatibility,
         checkpointEvery: flags.checkpointEvery, checkpointMinutes: flags.checkpointMinutes, logEvery: flags.logEvery, resume: flags.resume ?? false, signal,
         record: { cochlea: version(), command: 'train', flags: JSON.parse(JSON.stringify(flags)) },
@@ -124,7 +109,7 @@ async function train(flags: Flags): Promise<void> {
 
 async function openSource(flags: Flags, output: Output) {
   if (flags.activations !== undefined) {
-    const source = await openActivations(flags.activations);
+    const source = await openActivations(flags.activations, { target: architectureOf(flags.arch).needs === 'targets' });
     return { source, skipped: (): readonly string[] => [], close: () => source.close() };
   }
   const { audio, model, hook } = flags;

@@ -3,14 +3,16 @@
 //   e = t - out                                    held fixed: no gradient flows into it
 //   a[b,:] = r_aux[b,:] * gain_b + shift_b         AFFINE 1 (SAELens 6.18); r_aux[b,:] with 0 (6.36.2 and later)
 //   weight = coefficient * min(n_dead / k_aux, 1)
-//   aux_stats[b] = weight * sum_d (a - e)^2
+//   loss_rows[b, column] = weight * sum_d (a - e)^2          (ADD 1 adds to what is there)
 //   g_aux[b,:] = weight * 2 (a - e) / B * (gain_b | 1)      (written over r_aux)
 //
-// With no dead latent everything is zero. One workgroup per row; fixed summation tree.
+// RAW 1: `out` holds reconstructions before the row normalisation was undone. With no dead latent everything is zero. One workgroup per row; fixed summation tree.
 const WG = 64u;
 const AFFINE = 0u;
+const RAW = 0u;
+const ADD = 0u;
 
-struct Params { rows: u32, d_in: u32, stride: u32, k_aux: u32, batch: u32, coefficient: f32 }
+struct Params { rows: u32, d_in: u32, stride: u32, k_aux: u32, batch: u32, coefficient: f32, losses: u32, column: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> t: array<f32>; // [rows, stride]
@@ -18,7 +20,7 @@ struct Params { rows: u32, d_in: u32, stride: u32, k_aux: u32, batch: u32, coeff
 @group(0) @binding(3) var<storage, read> row_affine: array<vec2f>; // [rows]
 @group(0) @binding(4) var<storage, read> dead: array<u32>; // count, then latents
 @group(0) @binding(5) var<storage, read_write> r_aux: array<f32>; // [rows, stride]
-@group(0) @binding(6) var<storage, read_write> aux_stats: array<f32>; // [rows]
+@group(0) @binding(6) var<storage, read_write> loss_rows: array<f32>; // [rows, losses]
 
 var<workgroup> tree: array<f32, WG>;
 
@@ -49,10 +51,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let scale = weight * 2.0 / f32(p.batch) * gain;
   var squares = 0.0;
   for (var d = thread; d < p.d_in; d += WG) {
-    let difference = r_aux[base + d] * gain + shift - (t[base + d] - out[base + d]);
+    var given = out[base + d];
+    if (RAW == 1u) { given = given * row_affine[row].x + row_affine[row].y; }
+    let difference = r_aux[base + d] * gain + shift - (t[base + d] - given);
     r_aux[base + d] = scale * difference;
     squares += difference * difference;
   }
   let total = tree_sum(squares, thread);
-  if (thread == 0u) { aux_stats[row] = weight * total; }
+  if (thread == 0u) {
+    let at = row * p.losses + p.column;
+    var loss = weight * total;
+    if (ADD == 1u) { loss += loss_rows[at]; }
+    loss_rows[at] = loss;
+  }
 }

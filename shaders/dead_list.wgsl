@@ -1,9 +1,9 @@
 // The latents that have been silent for more than `window` steps: list = (count, then latents ascending).
-// record[slot * 16 + 8] = sum of since over all latents.
+// record[at] = sum of since over all latents.
 // One workgroup walks the latents tile by tile.
 const WG = 256u;
 
-struct Params { latents: u32, window: u32, slot: u32 }
+struct Params { latents: u32, window: u32, record_at: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> since: array<u32>; // [latents]
@@ -66,6 +66,6 @@ fn main(@builtin(local_invocation_index) thread: u32) {
   let total = tree_sum(silence, thread);
   if (thread == 0u) {
     list[0] = carried;
-    record[p.slot * 16u + 8u] = total;
+    record[p.record_at] = total;
   }
 }

@@ -1,29 +1,43 @@
 // Second half of the inverse index: entries[starts[i] ...] lists the pairs of latent i with rows ascending.
 //
 // A pair's place among its latent's pairs is the number of bitmap bits below its row, so the order is that of
-// the rows whatever order the invocations run in. One invocation per pair. KEEP_ALL as in index_count.wgsl.
+// the rows whatever order the invocations run in. One invocation per pair. KEEP_ALL and RAGGED as in index_count.wgsl.
 const WG = 64u;
 const KEEP_ALL = 0u;
+const RAGGED = 0u;
 
 struct Entry { row: u32, value: f32, dz: f32 }
 
-struct Params { pairs: u32, k: u32, first_latent: u32, latents: u32, words: u32 }
+struct Params { pairs: u32, rows: u32, k: u32, first_latent: u32, latents: u32, words: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [rows, k]
 @group(0) @binding(2) var<storage, read> values: array<f32>; // [rows, k]
-@group(0) @binding(3) var<storage, read> dz: array<f32>; // [rows, k]
-@group(0) @binding(4) var<storage, read> starts: array<u32>; // all latents + 1
-@group(0) @binding(5) var<storage, read> bitmap: array<u32>; // this shard: [latents, words]
-@group(0) @binding(6) var<storage, read_write> entries: array<Entry>; // [rows * k]
+@group(0) @binding(3) var<storage, read> offsets: array<u32>; // [rows + 1]
+@group(0) @binding(4) var<storage, read> dz: array<f32>; // [rows, k]
+@group(0) @binding(5) var<storage, read> starts: array<u32>; // all latents + 1
+@group(0) @binding(6) var<storage, read> bitmap: array<u32>; // this shard: [latents, words]
+@group(0) @binding(7) var<storage, read_write> entries: array<Entry>; // [rows * k]
+
+// The row of a pair: the last whose pairs begin at or before it.
+fn row_of(pair: u32) -> u32 {
+  if (RAGGED == 0u) { return pair / p.k; }
+  var low = 0u;
+  var high = p.rows;
+  while (high - low > 1u) {
+    let middle = (low + high) / 2u;
+    if (offsets[middle] <= pair) { low = middle; } else { high = middle; }
+  }
+  return low;
+}
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
   let pair = (wid.x + wid.y * groups.x) * WG + thread;
   if (pair >= p.pairs) { return; }
   let latent = indices[pair] - p.first_latent;
-  if (latent >= p.latents || (KEEP_ALL == 0u && values[pair] <= 0.0)) { return; }
-  let row = pair / p.k;
+  if (latent >= p.latents || (KEEP_ALL == 0u && values[pair] == 0.0)) { return; }
+  let row = row_of(pair);
   let words = latent * p.words;
   var place = starts[p.first_latent + latent];
   for (var word = 0u; word < row / 32u; word++) { place += countOneBits(bitmap[words + word]); }

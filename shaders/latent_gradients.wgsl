@@ -1,26 +1,27 @@
-// Weight gradients of one shard of latents, gathered through the inverse index: no atomics, rows ascending.
+// Weight gradients of a range of latents in one shard, gathered through the inverse index: no atomics, rows ascending.
 //
 //   grad W_dec[i,:] (+)= sum over pairs (b, j) of latent i: value_bj g[b,:]
 //   grad W_enc[i,:] (+)= sum over pairs (b, j) of latent i: dz_bj xc[b,:]
 //   grad b_enc[i]   (+)= sum over pairs (b, j) of latent i: dz_bj
 //   squares[i] = |grad W_dec[i,:]|^2 + |grad W_enc[i,:]|^2 + (grad b_enc[i])^2      for the global norm
 //
-// ADD 0 writes, ADD 1 adds to what is there (the auxiliary loss, after the main one). One workgroup per latent;
+// ADD 0 writes, ADD 1 adds to what is there (main and auxiliary loss, one after the other). One workgroup per latent;
 // each thread takes up to three columns at a time, which share the look at an entry.
 const WG = 64u;
 const ADD = 0u;
 
 struct Entry { row: u32, value: f32, dz: f32 }
 
-struct Params { latents: u32, first_latent: u32, stride: u32, squares_at: u32 }
+// Latents first_latent ... first_latent + latents - 1 are the rows of the shard from `before` on.
+struct Params { latents: u32, first_latent: u32, before: u32, stride: u32, squares_at: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> starts: array<u32>; // all latents + 1
 @group(0) @binding(2) var<storage, read> entries: array<Entry>; // by latent, rows ascending
 @group(0) @binding(3) var<storage, read> g: array<vec4f>; // [rows, stride]
 @group(0) @binding(4) var<storage, read> xc: array<vec4f>; // [rows, stride]
-@group(0) @binding(5) var<storage, read_write> grad_W_dec: array<vec4f>; // this shard: [latents, stride]
-@group(0) @binding(6) var<storage, read_write> grad_W_enc: array<vec4f>; // this shard: [latents, stride]
+@group(0) @binding(5) var<storage, read_write> grad_W_dec: array<vec4f>; // this shard: [.., stride]
+@group(0) @binding(6) var<storage, read_write> grad_W_enc: array<vec4f>; // this shard: [.., stride]
 @group(0) @binding(7) var<storage, read_write> grad_b: array<f32>; // all latents: grad b_enc, then from squares_at on squares
 
 var<workgroup> tree: array<f32, WG>;
@@ -53,7 +54,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let end = starts[i + 1u];
   if (ADD == 1u && begin == end) { return; }
   var squares = 0.0;
-  let own = latent * columns;
+  let own = (p.before + latent) * columns;
   for (var d = thread; d < columns; d += 3u * WG) {
     let has1 = d + WG < columns;
     let has2 = d + 2u * WG < columns;

@@ -3,21 +3,25 @@
 //   out[b,:] = r[b,:] * gain_b + shift_b          (written over r)
 //   e = out - t
 //   g[b,:] = 2 e / B * gain_b                     = d mse / d r,   mse = mean_b sum_d e^2
-//   stats[b] = (sum_d e^2, sum_d (t - mean)^2, their ratio, number of kept values above zero)
+//   stats[b] = (sum_d e^2, sum_d (t - mean)^2, their ratio, number of kept values that are not zero)
 //
-// One workgroup per row; fixed summation tree. Padding columns stay zero.
+// RAGGED 0: each row has k values; 1: values offsets[b] ... offsets[b + 1] - 1. COUNT 0: values[b] is the number of active latents itself.
+// One workgroup per row, from first_row on; fixed summation tree. Padding columns stay zero.
 const WG = 64u;
+const RAGGED = 0u;
+const COUNT = 1u;
 
-struct Params { rows: u32, d_in: u32, stride: u32, k: u32, batch: u32 }
+struct Params { rows: u32, first_row: u32, d_in: u32, stride: u32, k: u32, batch: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> t: array<f32>; // [rows, stride]
 @group(0) @binding(2) var<storage, read> mean: array<f32>; // [stride], the batch's mean of t
 @group(0) @binding(3) var<storage, read> row_affine: array<vec2f>; // [rows]
 @group(0) @binding(4) var<storage, read> values: array<f32>; // [rows, k]
-@group(0) @binding(5) var<storage, read_write> r: array<f32>; // [rows, stride]
-@group(0) @binding(6) var<storage, read_write> g: array<f32>; // [rows, stride]
-@group(0) @binding(7) var<storage, read_write> stats: array<vec4f>; // [rows]
+@group(0) @binding(5) var<storage, read> offsets: array<u32>; // [rows + 1]
+@group(0) @binding(6) var<storage, read_write> r: array<f32>; // [rows, stride]
+@group(0) @binding(7) var<storage, read_write> g: array<f32>; // [rows, stride]
+@group(0) @binding(8) var<storage, read_write> stats: array<vec4f>; // [rows]
 
 var<workgroup> tree: array<f32, WG>;
 
@@ -35,8 +39,8 @@ fn tree_sum(value: f32, thread: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = wid.x + wid.y * groups.x;
-  if (row >= p.rows) { return; }
+  if (wid.x + wid.y * groups.x >= p.rows) { return; }
+  let row = p.first_row + wid.x + wid.y * groups.x;
   let base = row * p.stride;
   let affine = row_affine[row];
   let scale = 2.0 / f32(p.batch) * affine.x;
@@ -52,8 +56,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     spread += deviation * deviation;
   }
   var firing = 0.0;
-  for (var j = thread; j < p.k; j += WG) {
-    if (values[row * p.k + j] > 0.0) { firing += 1.0; }
+  var begin = row * p.k;
+  var end = begin + p.k;
+  if (RAGGED == 1u) {
+    begin = offsets[row];
+    end = offsets[row + 1u];
+  }
+  for (var j = begin + thread; j < end; j += WG) {
+    if (COUNT == 0u) { firing = values[j]; }
+    else if (values[j] != 0.0) { firing += 1.0; }
   }
   let error_total = tree_sum(error_squares, thread);
   let spread_total = tree_sum(spread, thread);

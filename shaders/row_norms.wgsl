@@ -1,5 +1,6 @@
-// norms[i] = |W[i,:]|_2 for one shard of latents. One workgroup per latent; fixed summation tree.
+// norms[i] = |W[i,:]|_2 for one shard of latents, with SQUARED 1 its square. One workgroup per latent; fixed summation tree.
 const WG = 64u;
+const SQUARED = 0u;
 
 struct Params { latents: u32, first_latent: u32, stride: u32 }
 
@@ -32,5 +33,5 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     squares += dot(w, w);
   }
   let total = tree_sum(squares, thread);
-  if (thread == 0u) { norms[p.first_latent + latent] = sqrt(total); }
+  if (thread == 0u) { norms[p.first_latent + latent] = select(sqrt(total), total, SQUARED == 1u); }
 }

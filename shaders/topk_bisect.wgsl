@@ -19,16 +19,17 @@ const CAPACITY = 1024u;
 const ROOM = CAPACITY / WG; // candidates of each lane
 const FROM_LIST = 0u;
 const SCALED = 0u;
+const ABSOLUTE = 0u;
 const NO_LATENT = 0xffffffffu;
 
-struct Params { rows: u32, first_row: u32, latents: u32, k: u32 }
+struct Params { rows: u32, first_row: u32, latents: u32, k: u32, slots: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> h: array<f32>; // [rows, latents]
 @group(0) @binding(2) var<storage, read> norms: array<f32>; // [latents]
 @group(0) @binding(3) var<storage, read> list: array<u32>; // count, then latents ascending
-@group(0) @binding(4) var<storage, read_write> indices: array<u32>; // [.., k]
-@group(0) @binding(5) var<storage, read_write> values: array<f32>; // [.., k]
+@group(0) @binding(4) var<storage, read_write> indices: array<u32>; // [.., slots]
+@group(0) @binding(5) var<storage, read_write> values: array<f32>; // [.., slots]
 @group(0) @binding(6) var<storage, read_write> flags: array<atomic<u32>>;
 
 var<workgroup> keys: array<u32, CAPACITY>;
@@ -52,16 +53,17 @@ fn latent_of(candidate: u32) -> u32 {
 
 fn score_of(row: u32, candidate: u32) -> f32 {
   let latent = latent_of(candidate);
-  let value = h[row * p.latents + latent];
-  if (SCALED == 1u) { return value * norms[latent]; }
-  return value;
+  var score = h[row * p.latents + latent];
+  if (SCALED == 1u) { score *= norms[latent]; }
+  if (ABSOLUTE == 1u) { score = abs(score); }
+  return score;
 }
 
 fn emit(row: u32, slot: u32, latent: u32) {
-  let at = (p.first_row + row) * p.k + slot;
+  let at = (p.first_row + row) * p.slots + slot;
   let value = h[row * p.latents + latent];
   indices[at] = latent;
-  values[at] = select(max(value, 0.0), value, FROM_LIST == 1u);
+  values[at] = select(max(value, 0.0), value, FROM_LIST == 1u || ABSOLUTE == 1u);
 }
 
 // Keys stay below 0xffffffff, so that there is a bound above all.
@@ -102,9 +104,9 @@ fn select_row(row: u32, thread: u32) {
   var count = p.latents;
   if (FROM_LIST == 1u) { count = list[0]; }
   let k = min(p.k, count);
-  for (var slot = k + thread; slot < p.k; slot += WG) {
-    indices[(p.first_row + row) * p.k + slot] = NO_LATENT;
-    values[(p.first_row + row) * p.k + slot] = 0.0;
+  for (var slot = k + thread; slot < p.slots; slot += WG) {
+    indices[(p.first_row + row) * p.slots + slot] = NO_LATENT;
+    values[(p.first_row + row) * p.slots + slot] = 0.0;
   }
   if (k == 0u) { return; }
   let length = (count + WG - 1u) / WG;

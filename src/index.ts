@@ -5,9 +5,9 @@
  *   const sae = await SAE.load(gpu, 'runs/layer3');
  *   const { recon, acts } = await sae.run(frames);
  */
-export { ActivationStore, type ActivationInfo, ActivationWriter, type FrameChunk, type FrameSource, type FrameStatistics, MixingBuffer } from './activations/index.ts';
+export { ActivationStore, type ActivationInfo, ActivationWriter, type FrameChunk, type FrameSource, type FrameStatistics, type MixedBatch, MixingBuffer, type TargetInfo } from './activations/index.ts';
 export { type Clip, decodeSound, listClips, loadClip, logMel, resample, type Sound } from './audio/index.ts';
-export { fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, openEncoder } from './encoders/index.ts';
+export { fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
 export { CochleaError, type ErrorCode } from './errors.ts';
 export { chooseFeatures, collectFirings, evaluate, type Evaluation, metricDefinitions, saeMetrics } from './evaluation/index.ts';
 export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeSaelensFolder, writeSafetensors } from './formats/index.ts';
@@ -19,5 +19,10 @@ export { encodeFile } from './jobs/encode.ts';
 export { reportOn, type ReportOptions } from './jobs/report.ts';
 export { extractActivations, type ExtractOptions, type ExtractResult } from './jobs/extract.ts';
 export { runtime } from './runtime/index.ts';
-export { dense, SAE, type SparseActs, topkConfig, type TopkConfig, type Weights } from './sae/index.ts';
-export { readMetrics, type RunOptions, type RunResult, type StepMetrics, Trainer, trainerConfig, type TrainerConfig, trainerDefaults, trainRun } from './training/index.ts';
+export {
+  type Architecture, architectureOf, architectures, type BaseConfig, baseFields, type Compatibility, dense, type Field, inferenceArchitectures, SAE, saeConfig, type SparseActs, topkConfig, type TopkConfig,
+  trainedArchitectures, type Weights,
+} from './sae/index.ts';
+export {
+  type ManyOptions, type ManyResult, readMetrics, type RunOptions, type RunResult, type SaeOptions, type StepMetrics, Trainer, trainerConfig, type TrainerConfig, trainerDefaults, type TrainerFields, trainMany, trainRun,
+} from './training/index.ts';

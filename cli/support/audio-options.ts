@@ -6,6 +6,7 @@ export interface AudioFlags {
   audio?: string[];
   model?: string;
   hook?: string;
+  targetHook?: string;
   select?: Record<string, string>;
   take?: number;
   threads?: number;
@@ -17,6 +18,7 @@ export function withAudioOptions(command: Command): Command {
     .option('--audio <path...>', 'sound files, folders of them (searched whole), or manifests (.csv, .jsonl) with labels')
     .option('--model <model>', 'a name of `cochlea models`, or a path to an .onnx encoder')
     .option('--hook <hook>', 'a name of `cochlea hooks MODEL`, or a tensor of the graph')
+    .option('--target-hook <hook>', 'for transcoders: a second hook point, whose frames are what is to be made of those at --hook')
     .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
     .option('--threads <n>', 'threads of the encoder', wholeNumber(1))

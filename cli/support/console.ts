@@ -14,7 +14,7 @@ export interface Output {
   notice(line: string): void;
   /** A line that the next one replaces on a terminal; elsewhere one is printed every ten seconds. */
   progress(line: string): void;
-  /** The result: text for people, or one JSON object. */
+  /** The result: text for people, or one JSON object, in which typed arrays are lists. */
   result(text: string, json: unknown): void;
   /** Ends a progress line. */
   done(): void;
@@ -44,7 +44,7 @@ export function openOutput({ quiet = false, json = false }: OutputOptions): Outp
     },
     result(text, value) {
       clear();
-      if (json) process.stdout.write(`${JSON.stringify(value)}\n`);
+      if (json) process.stdout.write(`${JSON.stringify(value, (_, field) => (field instanceof Float64Array ? [...field] : field))}\n`);
       else if (!quiet) process.stdout.write(`${text}\n`);
     },
     done: clear,

@@ -1,12 +1,13 @@
 import { RandomStream, streams } from '../random.ts';
 import { readAhead } from './read-ahead.ts';
-import { StatisticsAccumulator } from './statistics.ts';
-import type { FrameStatistics } from './statistics.ts';
-import type { ActivationInfo, ClipLabel, FrameChunk, FrameSource } from './types.ts';
+import { chunkStatistics } from './statistics.ts';
+import type { ActivationInfo, ClipLabel, FrameChunk, FrameSource, TargetInfo } from './types.ts';
 
 /** The frames of one clip: [rows, dIn], without padding. */
 export interface ClipFrames extends ClipLabel {
   frames: Float32Array;
+  /** [rows, dOut], where there is a second stream. */
+  target?: Float32Array;
   rows: number;
 }
 
@@ -16,31 +17,28 @@ export interface ClipFrames extends ClipLabel {
  * the same ones every time. The statistics are estimated from `sampleClips` clips (64 unless told) of a fixed random
  * order, since taking them from all would cost as much as an epoch.
  */
-export function clipSource({ info, count, load, rows, sampleClips = 64 }: {
-  info: ActivationInfo; count: number; load: (index: number) => Promise<ClipFrames>; rows?: number; sampleClips?: number;
+export function clipSource({ info, targetInfo, count, load, rows, sampleClips = 64 }: {
+  info: ActivationInfo; targetInfo?: TargetInfo; count: number; load: (index: number) => Promise<ClipFrames>; rows?: number; sampleClips?: number;
 }): FrameSource {
   const chunkOf = async (index: number): Promise<FrameChunk> => {
-    const { frames, rows: clipRows, id, path, labels } = await load(index);
+    const { frames, target, rows: clipRows, id, path, labels } = await load(index);
     const time = Float32Array.from({ length: clipRows }, (_, row) => row / info.frameRate);
-    return { x: frames, rows: clipRows, clip: new Uint32Array(clipRows), time, clips: [{ id, path, labels }] };
+    return { x: frames, rows: clipRows, clip: new Uint32Array(clipRows), time, clips: [{ id, path, labels }], ...(target && { target }) };
   };
 
-  let statistics: Promise<FrameStatistics> | undefined;
-  const estimate = async (): Promise<FrameStatistics> => {
-    const accumulator = new StatisticsAccumulator(info.dIn);
+  async function* sample(): AsyncGenerator<FrameChunk> {
     const order = new RandomStream(0, streams.sourceOrder).permutation(count);
-    for (const index of order.subarray(0, sampleClips)) {
-      const { x, rows: clipRows } = await chunkOf(index);
-      accumulator.add(x, clipRows);
-    }
-    return accumulator.result();
-  };
+    for (const index of order.subarray(0, sampleClips)) yield chunkOf(index);
+  }
+  let estimated: ReturnType<typeof chunkStatistics> | undefined;
+  const estimate = (): ReturnType<typeof chunkStatistics> => (estimated ??= chunkStatistics(sample(), info.dIn, targetInfo?.dOut));
 
   return {
     dIn: info.dIn,
     info,
     rows,
     chunks: (options) => readAhead(count, chunkOf, options),
-    statistics: () => (statistics ??= estimate()),
+    statistics: async () => (await estimate()).frames,
+    ...(targetInfo && { dOut: targetInfo.dOut, targetInfo, targetStatistics: async () => (await estimate()).target! }),
   };
 }

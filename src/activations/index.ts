@@ -1,4 +1,4 @@
-export type { ActivationInfo, ClipLabel, FrameChunk, FrameSource } from './types.ts';
+export type { ActivationInfo, ClipLabel, FrameChunk, FrameSource, TargetInfo } from './types.ts';
 export { StatisticsAccumulator } from './statistics.ts';
 export type { FrameStatistics } from './statistics.ts';
 export type { Manifest } from './manifest.ts';
@@ -7,8 +7,9 @@ export { ActivationWriter } from './store-writer.ts';
 export type { ClipToStore, WriterOptions } from './store-writer.ts';
 export { ActivationStore } from './store.ts';
 export { openTensorSource } from './tensor-source.ts';
+export type { TensorOptions } from './tensor-source.ts';
 export { clipSource } from './clip-source.ts';
 export type { ClipFrames } from './clip-source.ts';
 export { MixingBuffer } from './mixing-buffer.ts';
-export type { MixingOptions, MixingState } from './mixing-buffer.ts';
+export type { MixedBatch, MixingOptions, MixingState } from './mixing-buffer.ts';
 export { collect } from './collect.ts';

@@ -5,7 +5,7 @@ import { runtime } from '../runtime/index.ts';
 import type { StoreDType } from './shard.ts';
 import { gamma } from './statistics.ts';
 import type { FrameStatistics } from './statistics.ts';
-import type { ActivationInfo } from './types.ts';
+import type { ActivationInfo, TargetInfo } from './types.ts';
 
 const format = 'cochlea activations';
 const version = 1;
@@ -18,27 +18,33 @@ export interface Manifest {
   complete: boolean;
   /** dataSha256 is the SHA-256 of one line `["<clip id>","<sha256 of its recording>"]` per clip, in order; empty until complete. */
   info: ActivationInfo;
+  /** Of the second stream; undefined when there is none. */
+  targetInfo: TargetInfo | undefined;
   dtype: StoreDType;
   rowsPerShard: number;
   shards: number;
   clips: number;
   rows: number;
   statistics: FrameStatistics | undefined;
+  targetStatistics: FrameStatistics | undefined;
 }
 
 export const manifestPath = (folder: string): string => runtime.paths.join(folder, 'manifest.json');
 export const indexPath = (folder: string): string => runtime.paths.join(folder, 'shards.jsonl');
 export const shardName = (number: number): string => `shard-${String(number).padStart(6, '0')}.msgpack`;
 
-export async function writeManifest(folder: string, { statistics, ...manifest }: Manifest): Promise<void> {
-  let moments: object | undefined;
-  if (statistics) {
-    const { mean, variance, ...numbers } = statistics;
-    moments = { ...numbers, mean: [...mean], variance: [...variance] };
-  }
-  const text = JSON.stringify({ format, version, ...manifest, statistics: moments }, null, 2);
+export async function writeManifest(folder: string, { statistics, targetStatistics, ...manifest }: Manifest): Promise<void> {
+  const text = JSON.stringify({
+    format, version, ...manifest, statistics: plainMoments(statistics), targetStatistics: plainMoments(targetStatistics),
+  }, null, 2);
   // One number per line is what nobody reads: lists of numbers go on one line.
   await runtime.files.write(manifestPath(folder), `${text.replace(/\[\n[\s\d.eE+,-]*\]/g, (list) => list.replace(/\s+/g, ' '))}\n`);
+}
+
+function plainMoments(statistics: FrameStatistics | undefined): object | undefined {
+  if (!statistics) return undefined;
+  const { mean, variance, ...numbers } = statistics;
+  return { ...numbers, mean: [...mean], variance: [...variance] };
 }
 
 /** Undefined when there is no manifest. Throws `file-damaged` for one that is not ours or not whole. */
@@ -58,26 +64,34 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     throw new CochleaError('file-damaged', `${path} has format version ${JSON.stringify(fields.version)}, this program reads ${version}`,
       'use a newer cochlea');
   }
-  const { info, dtype, complete, rowsPerShard, shards, clips, rows, statistics } = fields;
+  const { info, targetInfo, dtype, complete, rowsPerShard, shards, clips, rows } = fields;
   const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
-  const texts = info && [info.model, info.modelSha256, info.hook, info.dataSha256];
-  const whole = texts?.every((text) => typeof text === 'string') && (info.layer === null || Number.isInteger(info.layer))
+  const isPlace = ({ hook, layer }: { hook: unknown; layer: unknown }): boolean => typeof hook === 'string' && (layer === null || Number.isInteger(layer));
+  const texts = info && [info.model, info.modelSha256, info.dataSha256];
+  const whole = texts?.every((text) => typeof text === 'string') && isPlace(info)
     && isCount(info.dIn) && info.dIn > 0 && info.frameRate > 0 && Number.isFinite(info.sampleRate)
-    && (dtype === 'f16' || dtype === 'f32') && typeof complete === 'boolean'
-    && [rowsPerShard, shards, clips, rows].every(isCount) && rowsPerShard > 0 && rowsPerShard * info.dIn <= maxShardElements;
+    && (targetInfo === undefined || (targetInfo !== null && isPlace(targetInfo) && isCount(targetInfo.dOut) && targetInfo.dOut > 0))
+    && (dtype === 'f16' || dtype === 'f32') && typeof complete === 'boolean' && [rowsPerShard, shards, clips, rows].every(isCount)
+    && rowsPerShard > 0 && rowsPerShard * (info.dIn + (targetInfo?.dOut ?? 0)) <= maxShardElements;
   if (!whole) throw damaged('has fields that cannot be');
-  if (!complete) return { complete, info, dtype, rowsPerShard, shards, clips, rows, statistics: undefined };
+  const manifest = { complete, info, targetInfo, dtype, rowsPerShard, shards, clips, rows };
+  if (!complete) return { ...manifest, statistics: undefined, targetStatistics: undefined };
 
-  const isVector = (value: unknown): boolean => Array.isArray(value) && value.length === info.dIn && value.every(Number.isFinite);
-  if (!statistics || !isVector(statistics.mean) || !isVector(statistics.variance) || statistics.rows !== rows
-    || !Number.isFinite(statistics.meanNorm) || !Number.isFinite(statistics.meanSquaredNorm)) {
-    throw damaged('has statistics that cannot be');
-  }
-  const mean = Float64Array.from(statistics.mean);
-  const variance = Float64Array.from(statistics.variance);
-  // gamma is in the file for people: it can be infinite, which JSON cannot say.
-  const moments = { ...statistics, mean, variance, gamma: gamma(mean, variance) };
-  return { complete, info, dtype, rowsPerShard, shards, clips, rows, statistics: moments };
+  const moments = (given: FrameStatistics | undefined, width: number): FrameStatistics => {
+    const isVector = (value: unknown): boolean => Array.isArray(value) && value.length === width && value.every(Number.isFinite);
+    if (!given || !isVector(given.mean) || !isVector(given.variance) || given.rows !== rows
+      || !Number.isFinite(given.meanNorm) || !Number.isFinite(given.meanSquaredNorm)) {
+      throw damaged('has statistics that cannot be');
+    }
+    const mean = Float64Array.from(given.mean);
+    const variance = Float64Array.from(given.variance);
+    // gamma is in the file for people: it can be infinite, which JSON cannot say.
+    return { ...given, mean, variance, gamma: gamma(mean, variance) };
+  };
+  return {
+    ...manifest, statistics: moments(fields.statistics, info.dIn),
+    targetStatistics: targetInfo && moments(fields.targetStatistics, targetInfo.dOut),
+  };
 }
 
 /** A line of shards.jsonl: one finished shard, with [id, sha256 of the recording] of every clip that ends in it. */

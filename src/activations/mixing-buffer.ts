@@ -11,6 +11,24 @@ export interface MixingOptions {
   shuffle: boolean;
   /** Leave rows with NaN or infinity out and count them, instead of stopping at the first. */
   dropNonFinite?: boolean;
+  /** Serve the target of each frame with it; the source must have a second stream. */
+  target?: boolean;
+  /**
+   * Serve the frame before each frame in its clip with it: pairs of neighbours, as a temporal SAE trains on (Bhalla et al. 2025,
+   * arXiv 2511.05541). As there, a first frame is in no batch but as its neighbour's previous one. A pair never spans two chunks:
+   * where a chunk cuts a clip, the part's first frame counts as a first one. All rows of a tensor file are neighbours.
+   */
+  previous?: boolean;
+}
+
+/** Row i of each array belongs to row i of the others. */
+export interface MixedBatch {
+  /** [batchRows, dIn] */
+  x: Float32Array;
+  /** [batchRows, dOut], when asked for. */
+  target?: Float32Array;
+  /** [batchRows, dIn], when asked for. */
+  previous?: Float32Array;
 }
 
 /** Where a buffer stands, as plain JSON. The same source and options continue from it with the same batches. */
@@ -24,8 +42,16 @@ export interface MixingState {
   batch: number;
   /** Rows of a window: another number would continue with other batches. */
   windowRows: number;
-  /** Rows left out before the present window. */
+  /** Rows left out before the present window because they, or what belongs to them, were not finite. */
   dropped: number;
+}
+
+/** One array of the batches: the rows of the present window, the batch to be filled next and the one served last. */
+interface Lane {
+  width: number;
+  window: Float32Array;
+  next: Float32Array;
+  served: Float32Array;
 }
 
 /**
@@ -33,19 +59,21 @@ export interface MixingState {
  *
  * The source is taken as an endless stream, epoch after epoch, the chunks of each in an order of its own. The stream is
  * cut into windows of `windowRows` rows. The rows of window w are permuted by the random stream (seed, mixing, w) and
- * served as batches; every row of the data is served once per epoch. A window is a function of where it begins, so the
- * state is a handful of numbers, and continuing reads one window again.
+ * served as batches; every row of the data is served once per epoch (of pairs: every row that has a frame before it). A
+ * window is a function of where it begins, so the state is a handful of numbers, and continuing reads one window again.
  *
- * Memory: one window, two batches, and the source's chunk in use and the next, whatever the size of the data. A window
- * is read when its first batch is asked for: the source reads one chunk ahead, not a window.
+ * Memory: one window, two batches, and the source's chunk in use and the next, whatever the size of the data. A row of a
+ * window or batch takes 4 dIn bytes, 4 dOut more with its target and 4 dIn more with its previous frame: the bound on
+ * rows is the same, pairs of frames take twice the memory of frames. A window is read when its first batch is asked for:
+ * the source reads one chunk ahead, not a window.
  */
 export class MixingBuffer {
   readonly windowRows: number;
   readonly #source: FrameSource;
   readonly #options: MixingOptions;
-  readonly #window: Float32Array;
-  /** The batch to be filled next, and the one served last. */
-  #batches: [Float32Array, Float32Array];
+  readonly #x: Lane;
+  readonly #target: Lane | undefined;
+  readonly #previous: Lane | undefined;
   /** Row of the window at each place of the permuted order; undefined while the window is not read, and without shuffling. */
   #order: Uint32Array | undefined;
   #loaded = false;
@@ -55,7 +83,7 @@ export class MixingBuffer {
   #chunks: AsyncIterator<FrameChunk> | undefined;
   #chunk: FrameChunk | undefined;
 
-  /** Throws `config` when a batch does not fit the buffer or the data. */
+  /** Throws `config` when a batch does not fit the buffer or the data, and for targets of a source that has none. */
   constructor(source: FrameSource, options: MixingOptions) {
     const { batchRows, bufferRows } = options;
     const { rows, dIn } = source;
@@ -67,45 +95,61 @@ export class MixingBuffer {
       throw new CochleaError('config', `a batch has ${batchRows} frames, the data only ${rows}`,
         'choose a smaller batch or more recordings');
     }
+    if (options.target && source.dOut === undefined) {
+      throw new CochleaError('config', `there are no targets for the frames of ${source.info.hook || 'the source'}`,
+        'extract them with --target-hook, or give a .safetensors file with tensors `x` and `y`');
+    }
     this.windowRows = Math.floor(Math.min(bufferRows, rows ?? Infinity) / batchRows) * batchRows;
     this.#source = source;
     this.#options = options;
     this.#state = { epoch: 0, chunk: 0, row: 0, window: 0, batch: 0, windowRows: this.windowRows, dropped: 0 };
     this.#next = { epoch: 0, chunk: 0, row: 0, dropped: 0 };
+    const lane = (width: number): Lane => ({
+      width, window: new Float32Array(this.windowRows * width), next: new Float32Array(batchRows * width), served: new Float32Array(batchRows * width),
+    });
     try {
-      this.#window = new Float32Array(this.windowRows * dIn);
-      this.#batches = [new Float32Array(batchRows * dIn), new Float32Array(batchRows * dIn)];
+      this.#x = lane(dIn);
+      if (options.target) this.#target = lane(source.dOut!);
+      if (options.previous) this.#previous = lane(dIn);
     } catch (error) {
-      const gibibytes = (this.windowRows * dIn * 4 / 2 ** 30).toFixed(1);
-      throw new CochleaError('config', `a mixing buffer of ${this.windowRows} frames of ${dIn} numbers needs ${gibibytes} GiB of memory`,
+      const numbers = dIn * (options.previous ? 2 : 1) + (options.target ? source.dOut! : 0);
+      const gibibytes = (this.windowRows * numbers * 4 / 2 ** 30).toFixed(1);
+      throw new CochleaError('config', `a mixing buffer of ${this.windowRows} frames of ${numbers} numbers needs ${gibibytes} GiB of memory`,
         'choose a smaller buffer', { cause: error });
     }
   }
 
   /**
-   * The next batch [batchRows, dIn]; without end. Its memory is used again by the call after the next one. Calls must not overlap.
+   * The next batch; without end. Its memory is used again by the call after the next one. Calls must not overlap.
    * Throws what the source throws, and `not-finite`.
    */
-  async next(): Promise<{ x: Float32Array }> {
+  async next(): Promise<MixedBatch> {
     if (!this.#loaded) await this.#fill();
-    const { dIn } = this.#source;
-    const { batchRows } = this.#options;
-    const first = this.#state.batch * batchRows;
-    const [x, served] = this.#batches;
-    this.#batches = [served, x];
-    if (this.#order) {
-      for (let row = 0; row < batchRows; row++) {
-        const from = this.#order[first + row]! * dIn;
-        x.set(this.#window.subarray(from, from + dIn), row * dIn);
-      }
-    } else {
-      x.set(this.#window.subarray(first * dIn, (first + batchRows) * dIn));
-    }
-    if (++this.#state.batch * batchRows === this.windowRows) {
+    const batch: MixedBatch = { x: this.#gather(this.#x) };
+    if (this.#target) batch.target = this.#gather(this.#target);
+    if (this.#previous) batch.previous = this.#gather(this.#previous);
+    if (++this.#state.batch * this.#options.batchRows === this.windowRows) {
       this.#state = { ...this.#next, window: this.#state.window + 1, batch: 0, windowRows: this.windowRows };
       this.#loaded = false;
     }
-    return { x };
+    return batch;
+  }
+
+  /** Copies the rows of the present batch out of the window. */
+  #gather(lane: Lane): Float32Array {
+    const { width, window, next, served } = lane;
+    const { batchRows } = this.#options;
+    const first = this.#state.batch * batchRows;
+    Object.assign(lane, { next: served, served: next });
+    if (this.#order) {
+      for (let row = 0; row < batchRows; row++) {
+        const from = this.#order[first + row]! * width;
+        next.set(window.subarray(from, from + width), row * width);
+      }
+    } else {
+      next.set(window.subarray(first * width, (first + batchRows) * width));
+    }
+    return next;
   }
 
   /** What restore() needs to go on with the batch that next() would give. */
@@ -142,7 +186,7 @@ export class MixingBuffer {
     return this.#next.epoch;
   }
 
-  /** Rows left out because they were not finite, up to the end of the present window. */
+  /** Rows left out because they, or what belongs to them, were not finite, up to the end of the present window. */
   get dropped(): number {
     return this.#next.dropped;
   }
@@ -202,28 +246,48 @@ export class MixingBuffer {
 
   /** Copies rows of the chunk behind the `filled` rows of the window, as many as there are and as fit; returns how many. */
   #take(chunk: FrameChunk, filled: number): number {
+    const [frames, targets, previous] = [this.#x, this.#target, this.#previous];
     const { dIn } = this.#source;
-    const { x } = chunk;
+    const { x, target, clip } = chunk;
     let at = filled;
     let { row, dropped } = this.#next;
+    let before = row > 0 && isFiniteRow(x, row - 1, dIn);
     for (; row < chunk.rows && at < this.windowRows; row++) {
-      const begin = row * dIn;
-      let zero = 0; // stays 0 unless a value is NaN or infinite
-      for (let i = begin; i < begin + dIn; i++) zero += x[i]! - x[i]!;
-      if (zero === 0) {
-        this.#window.set(x.subarray(begin, begin + dIn), at++ * dIn);
-      } else if (this.#options.dropNonFinite) {
+      const finite = isFiniteRow(x, row, dIn);
+      const whole = finite && (!targets || isFiniteRow(target!, row, targets.width));
+      if (!whole && !this.#options.dropNonFinite) throw notFinite(chunk, row, finite);
+      const isFirst = row === 0 || clip[row] !== clip[row - 1];
+      const paired = before;
+      before = finite;
+      if (!whole || (previous && !isFirst && !paired)) {
         dropped++;
-      } else {
-        const clip = chunk.clips[chunk.clip[row]!];
-        const where = `${chunk.time[row]!.toFixed(2)} s of clip "${clip?.id}" (${clip?.path})`;
-        throw new CochleaError('not-finite', `the frame at ${where} holds NaN or infinity`,
-          'leave the clip out, or have such frames dropped');
+        continue;
       }
+      if (previous && isFirst) continue;
+      frames.window.set(rowOf(x, row, dIn), at * dIn);
+      if (targets) targets.window.set(rowOf(target!, row, targets.width), at * targets.width);
+      if (previous) previous.window.set(rowOf(x, row - 1, dIn), at * dIn);
+      at++;
     }
     const ended = row === chunk.rows;
     if (ended) this.#chunk = undefined;
     this.#next = { epoch: this.#next.epoch, chunk: this.#next.chunk + (ended ? 1 : 0), row: ended ? 0 : row, dropped };
     return at - filled;
   }
+}
+
+function rowOf(values: Float32Array, row: number, width: number): Float32Array {
+  return values.subarray(row * width, (row + 1) * width);
+}
+
+function isFiniteRow(values: Float32Array, row: number, width: number): boolean {
+  let zero = 0; // stays 0 unless a value is NaN or infinite
+  for (let i = row * width, end = i + width; i < end; i++) zero += values[i]! - values[i]!;
+  return zero === 0;
+}
+
+function notFinite({ clips, clip, time }: FrameChunk, row: number, isTarget: boolean): CochleaError {
+  const label = clips[clip[row]!];
+  const where = `${isTarget ? 'the target of the frame' : 'the frame'} at ${time[row]!.toFixed(2)} s of clip "${label?.id}" (${label?.path})`;
+  return new CochleaError('not-finite', `${where} holds NaN or infinity`, 'leave the clip out, or have such frames dropped');
 }

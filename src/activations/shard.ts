@@ -35,6 +35,14 @@ export interface Shard {
   statisticsSoFar: StatisticsState;
   /** Row-major, little endian. */
   frames: Uint8Array;
+  /** The second stream of a store that has one: a row for each of the frames, in the same dtype. */
+  target?: ShardTarget;
+}
+
+export interface ShardTarget {
+  dOut: number;
+  statisticsSoFar: StatisticsState;
+  frames: Uint8Array;
 }
 
 /** The element type of frames, as tensor files name it. */
@@ -45,15 +53,28 @@ export function elementType(dtype: StoreDType): 'F16' | 'F32' {
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'number' });
 
-/** A shard as the pieces of its file. The frames are not copied: their binary is put behind the packed rest of the map. */
-export function packShard(shard: Shard): Uint8Array[] {
-  const { frames, ...rest } = shard;
-  const packed = packr.pack({ ...rest, frames: new Uint8Array(0) }); // ends in an empty binary: c4 00
-  const start = new Uint8Array(packed.length - 2 + 5);
-  start.set(packed.subarray(0, -2));
-  start[packed.length - 2] = 0xc6; // a binary with a length of 32 bits, big endian
-  new DataView(start.buffer).setUint32(packed.length - 1, frames.length);
-  return [start, frames];
+const nothing = new Uint8Array(0);
+
+/** A shard as the pieces of its file. Frames are not copied: their binaries are put where the packed rest of the map has empty ones. */
+export function packShard({ frames, target, ...rest }: Shard): Uint8Array[] {
+  if (!target) return [openBinary(packr.pack({ ...rest, frames: nothing }), frames.length), frames];
+  const { frames: targetFrames, ...targetRest } = target;
+  const emptyTarget = { ...targetRest, frames: nothing };
+  const packed = packr.pack({ ...rest, frames: nothing, target: emptyTarget });
+  const targetAt = packed.length - packr.pack('target').length - packr.pack(emptyTarget).length;
+  return [
+    openBinary(packed.subarray(0, targetAt), frames.length), frames,
+    openBinary(packed.subarray(targetAt), targetFrames.length), targetFrames,
+  ];
+}
+
+/** Packed values whose last one, an empty binary, c4 00, becomes the head of one with a length of 32 bits, big endian: c6. */
+function openBinary(packed: Uint8Array, length: number): Uint8Array {
+  const opened = new Uint8Array(packed.length - 2 + 5);
+  opened.set(packed.subarray(0, -2));
+  opened[packed.length - 2] = 0xc6;
+  new DataView(opened.buffer).setUint32(packed.length - 1, length);
+  return opened;
 }
 
 /** Reads a shard's bytes; `path` stands for it in messages. Frames are a view of `bytes`. Throws `file-damaged`. */
@@ -70,21 +91,26 @@ export function unpackShard(bytes: Uint8Array, path: string): Shard {
   if (!isObject(shard)) throw damaged('it is not a map');
   if (!isCount(shard.dIn) || shard.dIn === 0 || !isCount(shard.rows)) throw damaged('its rows or dIn are no counts');
   if (shard.dtype !== 'f16' && shard.dtype !== 'f32') throw damaged('its dtype is neither f16 nor f32');
-  if (!(shard.frames instanceof Uint8Array) || shard.frames.length !== shard.rows * shard.dIn * dtypeBytes[elementType(shard.dtype)]) {
-    throw damaged(`its frames are not ${shard.rows} rows of ${shard.dIn}`);
-  }
+  const areFrames = (frames: unknown, width: number): boolean =>
+    frames instanceof Uint8Array && frames.length === shard.rows * width * dtypeBytes[elementType(shard.dtype)];
+  if (!areFrames(shard.frames, shard.dIn)) throw damaged(`its frames are not ${shard.rows} rows of ${shard.dIn}`);
   if (!Array.isArray(shard.clips) || !shard.clips.every(isShardClip)) throw damaged('its table of clips is malformed');
   if (shard.clips.reduce((sum, clip) => sum + clip.rows, 0) !== shard.rows) {
     throw damaged('its clips do not have as many rows as it has frames');
   }
   if (!isStatistics(shard.statisticsSoFar, shard.dIn)) throw damaged('its statistics are malformed');
+  const { target } = shard;
+  if (target === undefined) return shard;
+  if (!isObject(target) || !isCount(target.dOut) || target.dOut === 0) throw damaged('its target has no dOut');
+  if (!areFrames(target.frames, target.dOut)) throw damaged(`its target is not ${shard.rows} rows of ${target.dOut}`);
+  if (!isStatistics(target.statisticsSoFar, target.dOut)) throw damaged('the statistics of its target are malformed');
   return shard;
 }
 
-/** The frames as float32 [rows, dIn]. */
-export function shardFrames(shard: Shard): Float32Array {
-  const x = new Float32Array(shard.rows * shard.dIn);
-  decodeElements(shard.frames, elementType(shard.dtype), x, 0);
+/** A shard's frames, or those of its target, as float32 [rows, dIn or dOut]. */
+export function decodeFrames(frames: Uint8Array, dtype: StoreDType): Float32Array {
+  const x = new Float32Array(frames.length / dtypeBytes[elementType(dtype)]);
+  decodeElements(frames, elementType(dtype), x, 0);
   return x;
 }
 

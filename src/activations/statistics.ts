@@ -1,3 +1,5 @@
+import type { FrameChunk } from './types.ts';
+
 /** Moments of frames that do not all fit in memory, in float64. */
 export interface FrameStatistics {
   rows: number;
@@ -89,6 +91,19 @@ export class StatisticsAccumulator {
       gamma: gamma(this.#mean, variance),
     };
   }
+}
+
+/** The moments of all rows of some chunks, those of their targets (of `dOut` numbers) beside them where there are any. */
+export async function chunkStatistics(
+  chunks: AsyncIterable<FrameChunk>, dIn: number, dOut: number | undefined,
+): Promise<{ frames: FrameStatistics; target: FrameStatistics | undefined }> {
+  const frames = new StatisticsAccumulator(dIn);
+  const targets = dOut === undefined ? undefined : new StatisticsAccumulator(dOut);
+  for await (const { x, target, rows } of chunks) {
+    frames.add(x, rows);
+    if (targets && target) targets.add(target, rows);
+  }
+  return { frames: frames.result(), target: targets?.result() };
 }
 
 /** |mu| / |sigma|; infinite for frames that are all equal, 0 when they are all zero. */

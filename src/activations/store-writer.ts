@@ -1,12 +1,12 @@
 import { CochleaError } from '../errors.ts';
-import { dtypeBytes, encodeFloat16 } from '../formats/dtype.ts';
+import { dtypeBytes } from '../formats/dtype.ts';
 import { runtime } from '../runtime/index.ts';
 import { indexPath, manifestPath, maxShardElements, readIndex, readManifest, shardName, writeManifest } from './manifest.ts';
 import type { IndexLine, Manifest } from './manifest.ts';
-import { elementType, packShard, shardFrames, unpackShard } from './shard.ts';
+import { ShardStream } from './shard-stream.ts';
+import { elementType, packShard, unpackShard } from './shard.ts';
 import type { ShardClip, StoreDType } from './shard.ts';
-import { StatisticsAccumulator } from './statistics.ts';
-import type { ActivationInfo } from './types.ts';
+import type { ActivationInfo, TargetInfo } from './types.ts';
 
 export interface ClipToStore {
   /** Unique in the store. */
@@ -18,6 +18,8 @@ export interface ClipToStore {
   seconds: number;
   /** [rows, dIn], without padding. */
   frames: Float32Array;
+  /** [rows, dOut]; in a store with a second stream, and only there. */
+  target?: Float32Array;
   rows: number;
 }
 
@@ -25,8 +27,10 @@ export interface WriterOptions {
   dtype: StoreDType;
   /** Go on with what is in the folder, when something is. */
   resume: boolean;
-  /** Size of a shard's frames; 16 MiB unless told. */
+  /** Size of a shard's frames, those of both streams together; 16 MiB unless told. */
   shardBytes?: number;
+  /** Store a second stream, the target of each frame. */
+  target?: TargetInfo;
 }
 
 const maxClipsPerShard = 1 << 14;
@@ -42,11 +46,11 @@ const maxClipsPerShard = 1 << 14;
 export class ActivationWriter {
   readonly folder: string;
   readonly #manifest: Manifest;
-  readonly #frames: Float32Array | Uint16Array;
+  readonly #frames: ShardStream;
+  readonly #target: ShardStream | undefined;
   /** Ids of clips that were taken: all of whose rows are on disk or in the shard being filled. */
   readonly #taken = new Set<string>();
   readonly #dataHash = runtime.sha256();
-  #statistics: StatisticsAccumulator;
   #clips: ShardClip[] = [];
   #rows = 0;
   /** The clip of which the last shard on disk holds only the first rows, after resuming. */
@@ -55,16 +59,17 @@ export class ActivationWriter {
   #failure: unknown;
 
   private constructor(folder: string, manifest: Manifest) {
-    const { dtype, info, rowsPerShard } = manifest;
+    const { dtype, info, targetInfo } = manifest;
+    const rows = manifest.complete ? 0 : manifest.rowsPerShard;
     this.folder = folder;
     this.#manifest = manifest;
-    this.#frames = new (dtype === 'f16' ? Uint16Array : Float32Array)(manifest.complete ? 0 : rowsPerShard * info.dIn);
-    this.#statistics = new StatisticsAccumulator(info.dIn);
+    this.#frames = new ShardStream(info.dIn, rows, dtype);
+    this.#target = targetInfo && new ShardStream(targetInfo.dOut, rows, dtype);
   }
 
   /**
    * Begins a store, or goes on with one. Throws `file-exists` when the folder has one and `resume` is false, `config`
-   * when what it has is of another model, hook point or dtype, `file-damaged` when it cannot be continued.
+   * when what it has is of another model, other hook points or dtype, `file-damaged` when it cannot be continued.
    */
   static async open(folder: string, info: Omit<ActivationInfo, 'dataSha256'>, options: WriterOptions): Promise<ActivationWriter> {
     const found = await readManifest(folder);
@@ -72,16 +77,18 @@ export class ActivationWriter {
       throw new CochleaError('file-exists', `${folder} holds activations already`, 'resume, or choose another folder');
     }
     if (found) {
-      checkSame(folder, found, info, options.dtype);
+      checkSame(folder, found, info, options);
       const writer = new ActivationWriter(folder, found);
       await writer.#readBack();
       return writer;
     }
-    const rowBytes = info.dIn * dtypeBytes[elementType(options.dtype)];
-    const rowsPerShard = Math.max(1, Math.floor(Math.min((options.shardBytes ?? 16 << 20) / rowBytes, maxShardElements / info.dIn)));
+    const { dtype, target } = options;
+    const width = info.dIn + (target?.dOut ?? 0);
+    const rowBytes = width * dtypeBytes[elementType(dtype)];
+    const rowsPerShard = Math.max(1, Math.floor(Math.min((options.shardBytes ?? 16 << 20) / rowBytes, maxShardElements / width)));
     const writer = new ActivationWriter(folder, {
-      complete: false, info: { ...info, dataSha256: '' }, dtype: options.dtype, rowsPerShard, shards: 0, clips: 0, rows: 0,
-      statistics: undefined,
+      complete: false, info: { ...info, dataSha256: '' }, targetInfo: target, dtype, rowsPerShard, shards: 0, clips: 0, rows: 0,
+      statistics: undefined, targetStatistics: undefined,
     });
     await removePartialFiles(folder);
     await runtime.files.remove(indexPath(folder)); // without a manifest it is not a store's
@@ -104,8 +111,8 @@ export class ActivationWriter {
    * store of float16; `config` for an id that is there already, or, after resuming, when the clips come in another order.
    */
   async addClip(clip: ClipToStore): Promise<void> {
-    const { dIn } = this.#manifest.info;
-    const { id, path, labels, sha256, seconds, frames, rows: clipRows } = clip;
+    const { info: { dIn }, targetInfo } = this.#manifest;
+    const { id, path, labels, sha256, seconds, frames, target, rows: clipRows } = clip;
     if (this.#failure) throw this.#failure;
     if (this.complete) {
       throw new CochleaError('file-exists', `${this.folder} is complete: clip "${id}" cannot be added`, 'use another folder');
@@ -113,8 +120,13 @@ export class ActivationWriter {
     if (frames.length !== clipRows * dIn) {
       throw new CochleaError('config', `clip "${id}" has ${frames.length} numbers, not ${clipRows} rows of ${dIn}`);
     }
+    if (target && !targetInfo) throw new CochleaError('config', `clip "${id}" has a target, but ${this.folder} keeps none`);
+    if (targetInfo && target?.length !== clipRows * targetInfo.dOut) {
+      throw new CochleaError('config', `the target of clip "${id}" has ${target?.length ?? 0} numbers, not ${clipRows} rows of ${targetInfo.dOut}`);
+    }
     if (this.#taken.has(id)) throw new CochleaError('config', `two clips have the id "${id}"`);
-    this.#checkRange(clip);
+    this.#checkRange(clip, frames, dIn, 'activation');
+    if (target) this.#checkRange(clip, target, targetInfo!.dOut, 'target activation');
     let from = 0;
     if (this.#unfinished) {
       const { firstRow, rows, ...begun } = this.#unfinished;
@@ -127,7 +139,9 @@ export class ActivationWriter {
     }
     do {
       const count = Math.min(clipRows - from, this.#manifest.rowsPerShard - this.#rows);
-      this.#put(frames.subarray(from * dIn, (from + count) * dIn));
+      this.#frames.put(frames, from, count, this.#rows);
+      if (target) this.#target!.put(target, from, count, this.#rows);
+      this.#rows += count;
       this.#clips.push({ id, path, labels, sha256, seconds, clipRows, firstRow: from, rows: count });
       from += count;
       if (from === clipRows) this.#taken.add(id);
@@ -144,44 +158,34 @@ export class ActivationWriter {
         'give the same recordings in the same order as before');
     }
     if (this.#clips.length > 0) await this.#flush();
-    Object.assign(this.#manifest, { complete: true, statistics: this.#statistics.result() });
+    Object.assign(this.#manifest, {
+      complete: true, statistics: this.#frames.statistics(), targetStatistics: this.#target?.statistics(),
+    });
     this.#manifest.info.dataSha256 = this.#dataHash.hex();
     await writeManifest(this.folder, this.#manifest);
     return this.#manifest;
   }
 
-  #checkRange({ id, path, frames }: ClipToStore): void {
-    const { dIn, frameRate } = this.#manifest.info;
+  #checkRange({ id, path }: ClipToStore, values: Float32Array, width: number, what: string): void {
     // Halfway between the largest float16 and the next power of two, numbers begin to round to infinity.
     const limit = this.#manifest.dtype === 'f16' ? 65520 : Infinity;
-    for (let i = 0; i < frames.length; i++) {
-      if (Math.abs(frames[i]!) < limit) continue;
-      const where = `at ${(Math.floor(i / dIn) / frameRate).toFixed(2)} s of clip "${id}" (${path})`;
-      if (Number.isFinite(frames[i]!)) {
-        throw new CochleaError('not-finite', `an activation of ${frames[i]!.toPrecision(4)} ${where} does not fit float16`, 'store as f32');
+    for (let i = 0; i < values.length; i++) {
+      if (Math.abs(values[i]!) < limit) continue;
+      const where = `at ${(Math.floor(i / width) / this.#manifest.info.frameRate).toFixed(2)} s of clip "${id}" (${path})`;
+      if (Number.isFinite(values[i]!)) {
+        throw new CochleaError('not-finite', `${what} ${values[i]!.toPrecision(4)} ${where} does not fit float16`, 'store as f32');
       }
-      throw new CochleaError('not-finite', `the activations hold NaN or infinity ${where}`, 'leave this clip out');
+      throw new CochleaError('not-finite', `the ${what}s hold NaN or infinity ${where}`, 'leave this clip out');
     }
-  }
-
-  #put(values: Float32Array): void {
-    const { dIn } = this.#manifest.info;
-    const target = this.#frames.subarray(this.#rows * dIn, this.#rows * dIn + values.length);
-    if (target instanceof Uint16Array) encodeFloat16(values, target);
-    else target.set(values);
-    this.#rows += values.length / dIn;
   }
 
   async #flush(): Promise<void> {
     const manifest = this.#manifest;
-    const { dIn } = manifest.info;
     const clips = this.#clips;
-    const used = this.#frames.subarray(0, this.#rows * dIn);
-    const frames = new Uint8Array(used.buffer, used.byteOffset, used.byteLength);
-    const shard = { dIn, dtype: manifest.dtype, rows: this.#rows, clips, frames };
-    // The statistics are those of the frames as stored, in portions that do not depend on where the writer was stopped.
-    this.#statistics.add(shardFrames({ ...shard, statisticsSoFar: this.#statistics.state() }), this.#rows);
-    const pieces = packShard({ ...shard, statisticsSoFar: this.#statistics.state() });
+    const target = this.#target && { dOut: this.#target.width, ...this.#target.take(this.#rows) };
+    const pieces = packShard({
+      dIn: this.#frames.width, dtype: manifest.dtype, rows: this.#rows, clips, ...this.#frames.take(this.#rows), ...(target && { target }),
+    });
     const hash = runtime.sha256();
     for (const piece of pieces) hash.update(piece);
     const file = shardName(manifest.shards);
@@ -233,19 +237,26 @@ export class ActivationWriter {
         'start over in another folder');
     }
     const shard = unpackShard(bytes, path);
-    this.#statistics = new StatisticsAccumulator(shard.dIn, shard.statisticsSoFar);
+    if (shard.dIn !== this.#frames.width || shard.target?.dOut !== this.#target?.width) {
+      throw new CochleaError('file-damaged', `${path} does not hold the streams that ${manifestPath(folder)} says`, 'start over in another folder');
+    }
+    this.#frames.resume(shard.statisticsSoFar);
+    if (shard.target) this.#target!.resume(shard.target.statisticsSoFar);
     const tail = shard.clips.at(-1);
     if (tail && tail.firstRow + tail.rows < tail.clipRows) this.#unfinished = tail;
   }
 }
 
-function checkSame(folder: string, found: Manifest, info: Omit<ActivationInfo, 'dataSha256'>, dtype: StoreDType): void {
+function checkSame(folder: string, found: Manifest, info: Omit<ActivationInfo, 'dataSha256'>, { dtype, target }: WriterOptions): void {
   const names = {
     model: 'model', modelSha256: 'model file', hook: 'hook', layer: 'layer', dIn: 'dIn', frameRate: 'frame rate', sampleRate: 'sample rate',
   } as const;
   const differences = (Object.keys(names) as (keyof typeof names)[])
     .filter((key) => found.info[key] !== info[key])
     .map((key) => `${names[key]} ${JSON.stringify(found.info[key])}, not ${JSON.stringify(info[key])}`);
+  const nameTarget = (one: TargetInfo | undefined): string => (one ? `target hook ${JSON.stringify(one.hook)} with dOut ${one.dOut}` : 'no target hook');
+  const [targetFound, targetGiven] = [nameTarget(found.targetInfo), nameTarget(target)];
+  if (targetFound !== targetGiven) differences.push(`${targetFound}, not ${targetGiven}`);
   if (found.dtype !== dtype) differences.push(`dtype ${found.dtype}, not ${dtype}`);
   if (differences.length > 0) {
     throw new CochleaError('config', `cannot resume ${manifestPath(folder)}: it has ${differences.join('; ')}`,

@@ -3,10 +3,10 @@ import { runtime } from '../runtime/index.ts';
 import { indexPath, manifestPath, parseIndexLine, readIndex, readManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { readAhead } from './read-ahead.ts';
-import { shardFrames, unpackShard } from './shard.ts';
+import { decodeFrames, unpackShard } from './shard.ts';
 import type { Shard } from './shard.ts';
 import type { FrameStatistics } from './statistics.ts';
-import type { ActivationInfo, FrameChunk, FrameSource } from './types.ts';
+import type { ActivationInfo, FrameChunk, FrameSource, TargetInfo } from './types.ts';
 
 /**
  * Reads an activation store; a chunk is a shard. Memory: the shard in use and the one being read ahead (48 MiB while it
@@ -17,6 +17,9 @@ export class ActivationStore implements FrameSource {
   readonly dIn: number;
   readonly info: ActivationInfo;
   readonly rows: number;
+  readonly dOut?: number;
+  readonly targetInfo?: TargetInfo;
+  readonly targetStatistics?: () => Promise<FrameStatistics>;
   readonly manifest: Manifest;
   readonly #statistics: FrameStatistics;
   /** Byte at which the line of each shard begins, and one more for the end. */
@@ -31,6 +34,12 @@ export class ActivationStore implements FrameSource {
     this.rows = manifest.rows;
     this.manifest = manifest;
     this.#statistics = statistics;
+    const { targetInfo, targetStatistics } = manifest;
+    if (targetInfo && targetStatistics) {
+      this.dOut = targetInfo.dOut;
+      this.targetInfo = targetInfo;
+      this.targetStatistics = async () => targetStatistics;
+    }
     this.#lines = lines;
     this.#verified = new Uint8Array(manifest.shards);
   }
@@ -89,8 +98,8 @@ export class ActivationStore implements FrameSource {
       this.#verified[number] = 1;
     }
     const shard = unpackShard(content, path);
-    if (shard.dIn !== this.dIn || shard.dtype !== this.manifest.dtype || shard.rows !== line.rows) {
-      const held = `${shard.rows} rows of ${shard.dIn} in ${shard.dtype}`;
+    if (shard.dIn !== this.dIn || shard.target?.dOut !== this.dOut || shard.dtype !== this.manifest.dtype || shard.rows !== line.rows) {
+      const held = `${shard.rows} rows of ${shard.dIn}${shard.target ? ` and ${shard.target.dOut}` : ''} in ${shard.dtype}`;
       throw new CochleaError('file-damaged', `${path} holds ${held}, which is not what the store has there`);
     }
     return shard;
@@ -108,6 +117,10 @@ export class ActivationStore implements FrameSource {
       }
     });
     const clips = shard.clips.map(({ id, path, labels }) => ({ id, path, labels }));
-    return { x: shardFrames(shard), rows: shard.rows, clip, time, clips };
+    const { rows, dtype, target } = shard;
+    return {
+      x: decodeFrames(shard.frames, dtype), rows, clip, time, clips,
+      ...(target && { target: decodeFrames(target.frames, dtype) }),
+    };
   }
 }

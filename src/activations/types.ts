@@ -17,6 +17,13 @@ export interface ActivationInfo {
   dataSha256: string;
 }
 
+/** Where a source's second stream comes from: what a transcoder is to give for the frames, row by row. Else as in ActivationInfo. */
+export interface TargetInfo {
+  hook: string;
+  layer: number | null;
+  dOut: number;
+}
+
 export interface ClipLabel {
   id: string;
   path: string;
@@ -27,6 +34,8 @@ export interface ClipLabel {
 export interface FrameChunk {
   /** [rows, dIn] */
   x: Float32Array;
+  /** [rows, dOut], of the same moments; where the source has a second stream. */
+  target?: Float32Array;
   rows: number;
   /** Per row: the index of its clip in `clips`. */
   clip: Uint32Array;
@@ -46,4 +55,8 @@ export interface FrameSource {
    */
   chunks(options: { seed: number; epoch: number | undefined; from: number }): AsyncIterable<FrameChunk>;
   statistics(): Promise<FrameStatistics>;
+  /** These three where the source has a second stream. */
+  readonly dOut?: number;
+  readonly targetInfo?: TargetInfo;
+  targetStatistics?(): Promise<FrameStatistics>;
 }

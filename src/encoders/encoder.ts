@@ -1,7 +1,7 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
 import { chooseFamily, guessFamily, type Family, type FamilyName, type FamilyOptions } from './families.ts';
-import { cutAt } from './graph.ts';
+import { cutAt, type Model } from './graph.ts';
 import { activationNodes, findHooks, resolveHook, type HookPoint } from './hooks.ts';
 import { resolveModel } from './models.ts';
 import { openSession, type RunOutput } from './session.ts';
@@ -33,15 +33,28 @@ export interface Encoder {
   close(): Promise<void>;
 }
 
-export interface EncoderOptions extends FamilyOptions {
+/** A model cut off behind the last of several hook points: one run gives the frames of all of them. */
+export interface MultiEncoder extends Pick<Encoder, 'model' | 'sampleRate' | 'frameRate' | 'close'> {
+  /** In the order in which they were asked for. */
+  readonly hooks: readonly { readonly hook: HookPoint; readonly dIn: number }[];
+  /** Per hook point the activations of one clip [rows, dIn]; row i of all of them stands at i / frameRate seconds. Throws as `Encoder.encode`. */
+  encode(samples: Float32Array): Promise<{ frames: readonly Float32Array[]; rows: number; valid: number }>;
+}
+
+export interface MultiEncoderOptions extends FamilyOptions {
   /** A name of `knownModels`, a path of an .onnx file, or a folder with one. */
   model: string;
-  /** A hook point's name (`listHooks`), or any tensor's. */
-  hook: string;
+  /** Names of hook points (`listHooks`), or of any tensors. */
+  hooks: readonly string[];
   /** Threads of the wasm runtime, at most 4 unless said otherwise; the first encoder of a process chooses for all. */
   threads?: number;
   /** Told in one line what is being fetched, when something is. */
   onProgress?: (line: string) => void;
+}
+
+export interface EncoderOptions extends Omit<MultiEncoderOptions, 'hooks'> {
+  /** A hook point's name (`listHooks`), or any tensor's. */
+  hook: string;
 }
 
 export interface ModelDescription {
@@ -140,57 +153,93 @@ function checkSamples(samples: Float32Array, family: Family): void {
   }
 }
 
+/** Rows of several hook points belong together only when they stand for the same stretches of sound. */
+function checkClocks(model: Model, hooks: readonly HookPoint[], familyOf: (cut: Model) => Family): void {
+  const clocks = hooks.map(({ tensor }) => familyOf(cutAt(model, [tensor])));
+  const [first] = clocks;
+  const other = clocks.findIndex(({ hop, fewestSamples }) => hop !== first!.hop || fewestSamples !== first!.fewestSamples);
+  if (other < 0) return;
+  const describe = (n: number): string => {
+    const { hop, fewestSamples, sampleRate } = clocks[n]!;
+    const milliseconds = (samples: number): string => Number(((1000 * samples) / sampleRate).toFixed(3)).toString();
+    return `'${hooks[n]!.name}' has a frame every ${milliseconds(hop)} ms, the first one needs ${milliseconds(fewestSamples)} ms`;
+  };
+  throw new CochleaError('hook', `${model.file}: ${describe(0)}; ${describe(other)}`, 'choose hook points with the same frame clock');
+}
+
 /**
- * Opens a model cut off at a hook point: nothing behind it is loaded or computed.
- * Throws CochleaError `hook` for a hook the model does not have, `model` for a file that is no usable encoder,
- * `fetch` when a known model cannot be brought here, `file-missing` for a path where nothing is.
+ * Opens a model cut off behind the last of some hook points: nothing behind it is loaded or computed.
+ * Throws CochleaError `hook` for a hook the model does not have and for hooks whose frames come at different times, `model` for
+ * a file that is no usable encoder, `fetch` when a known model cannot be brought here, `file-missing` for a path where nothing is.
  */
-export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
+export async function openMultiEncoder(options: MultiEncoderOptions): Promise<MultiEncoder> {
   const { name, path, source } = await resolveModel(options.model, options.onProgress);
   const { model, sha256 } = await readModel(path);
-  const hook = resolveHook(model, findHooks(model), options.hook, options.model);
-  const cut = cutAt(model, [hook.tensor]);
+  const named = findHooks(model);
+  const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, options.model));
+  const cut = cutAt(model, hooks.map(({ tensor }) => tensor));
   const stated = await readPreprocessor(path);
-  const family = chooseFamily(
-    model, cut, { ...options, normalize: options.normalize ?? stated.normalize, sampleRate: options.sampleRate ?? stated.sampleRate },
-  );
+  const familyOptions = { ...options, normalize: options.normalize ?? stated.normalize, sampleRate: options.sampleRate ?? stated.sampleRate };
+  const family = chooseFamily(model, cut, familyOptions);
+  checkClocks(model, hooks, (part) => chooseFamily(model, part, familyOptions));
   const session = await openSession(await detachWeights(cut, runtime.paths.dirname(path)), path, options.threads);
-  let layout = promisedLayout(session.shape, family);
+  let streams: { hook: HookPoint; layout: Layout }[];
   try {
-    if (!layout) {
-      const silence = new Float32Array(family.fewestSamples + 4 * family.hop);
-      layout = observedLayout(await session.run(family.feed(silence)), family.windows(silence.length)[0]!.rows, hook, path);
+    let silence: Promise<ReadonlyMap<string, RunOutput>> | undefined;
+    const observe = async (hook: HookPoint): Promise<Layout> => {
+      const samples = new Float32Array(family.fewestSamples + 4 * family.hop);
+      const outputs = await (silence ??= session.run(family.feed(samples)));
+      return observedLayout(outputs.get(hook.tensor)!, family.windows(samples.length)[0]!.rows, hook, path);
+    };
+    streams = [];
+    for (const hook of hooks) {
+      const shape = session.shapes.get(hook.tensor)!;
+      streams.push({ hook: { ...hook, shape }, layout: promisedLayout(shape, family) ?? await observe(hook) });
     }
   } catch (error) {
     await session.close();
     throw error;
   }
-  const { dIn } = layout, held = layout;
   let open = true;
   return {
     model: { name, family: family.name, sha256, source },
-    hook: { ...hook, shape: session.shape },
-    dIn,
+    hooks: streams.map(({ hook, layout: { dIn } }) => ({ hook, dIn })),
     sampleRate: family.sampleRate,
     frameRate: family.sampleRate / family.hop,
     async encode(samples) {
       checkSamples(samples, family);
       const clip = family.prepare(samples), windows = family.windows(samples.length);
       const rows = windows.reduce((sum, window) => sum + window.rows, 0);
-      let frames: Float32Array | undefined, at = 0;
+      const frames: Float32Array[] = [];
+      let row = 0;
       for (const window of windows) {
-        const output = await session.run(family.feed(clip.subarray(window.from, window.to)));
-        const own = framesOf(output, held, window.rows, path);
-        if (windows.length === 1) frames = own;
-        else (frames ??= new Float32Array(rows * dIn)).set(own, at);
-        at += own.length;
+        const outputs = await session.run(family.feed(clip.subarray(window.from, window.to)));
+        for (const [n, { hook, layout }] of streams.entries()) {
+          const own = framesOf(outputs.get(hook.tensor)!, layout, window.rows, path);
+          if (windows.length === 1) frames[n] = own;
+          else (frames[n] ??= new Float32Array(rows * layout.dIn)).set(own, row * layout.dIn);
+        }
+        row += window.rows;
       }
       // Only the last window is padded.
-      return { frames: frames!, rows, dIn, valid: rows - windows.at(-1)!.rows + windows.at(-1)!.valid };
+      return { frames, rows, valid: rows - windows.at(-1)!.rows + windows.at(-1)!.valid };
     },
     async close() {
       if (open) await session.close();
       open = false;
+    },
+  };
+}
+
+/** Opens a model cut off at one hook point; throws as `openMultiEncoder`. */
+export async function openEncoder({ hook: name, ...options }: EncoderOptions): Promise<Encoder> {
+  const { hooks: [own], encode, ...rest } = await openMultiEncoder({ ...options, hooks: [name] });
+  const { hook, dIn } = own!;
+  return {
+    ...rest, hook, dIn,
+    async encode(samples) {
+      const { frames: [frames], rows, valid } = await encode(samples);
+      return { frames: frames!, rows, dIn, valid };
     },
   };
 }

@@ -15,10 +15,10 @@ export interface RunOutput {
 }
 
 export interface Session {
-  /** Of the output, as far as ONNX Runtime infers it from the graph: names or '?' stand for sizes that vary. */
-  readonly shape: readonly (number | string)[];
-  /** Runs the graph once and gives its only output as float32. */
-  run(inputs: Readonly<Record<string, RunInput>>): Promise<RunOutput>;
+  /** Per output of the model: its shape as far as ONNX Runtime infers it from the graph; names or '?' stand for sizes that vary. */
+  readonly shapes: ReadonlyMap<string, readonly (number | string)[]>;
+  /** Runs the graph once and gives all its outputs by name, as float32. */
+  run(inputs: Readonly<Record<string, RunInput>>): Promise<ReadonlyMap<string, RunOutput>>;
   close(): Promise<void>;
 }
 
@@ -104,7 +104,7 @@ function halfToFloat(half: Uint16Array): Float32Array {
 }
 
 /**
- * Opens a session on a model with one output. The same input gives the same bits on every run.
+ * Opens a session on a model. The same input gives the same bits on every run.
  * @param threads wasm threads, at most 4 unless said otherwise; fixed by the first session of the process
  * @throws CochleaError `model` when ONNX Runtime refuses the model, `runtime` when threads were chosen differently before
  */
@@ -125,27 +125,29 @@ export async function openSession(model: DetachedModel, file: string, threads?: 
   } catch (error) {
     throw new CochleaError('model', `${file}: ONNX Runtime cannot load it (${reason(error)})`, undefined, { cause: error });
   }
-  const output = session.outputNames[0]!;
-  const metadata = session.outputMetadata[0];
+  /** Float16Array where the runtime has it, the bare bits otherwise. */
+  const asFloat32 = (name: string, { data, dims, type }: Ort.Tensor): RunOutput => {
+    if (type === 'float32') return { data: data as Float32Array, dims };
+    if (type !== 'float16') throw new CochleaError('hook', `${file}: tensor '${name}' holds ${type}, not numbers to train on`);
+    return { data: data instanceof Uint16Array ? halfToFloat(data) : Float32Array.from(data as unknown as ArrayLike<number>), dims };
+  };
   return {
     // An unknown size comes as -1 in 32 unsigned bits.
-    shape: metadata?.isTensor ? metadata.shape.map((d) => (typeof d === 'number' && d >= 2 ** 31 ? '?' : d)) : [],
+    shapes: new Map(session.outputMetadata.map((output) => [
+      output.name, output.isTensor ? output.shape.map((d) => (typeof d === 'number' && d >= 2 ** 31 ? '?' : d)) : [],
+    ])),
     async run(inputs) {
       const feeds: Record<string, Ort.Tensor> = {};
       for (const [name, { data, dims }] of Object.entries(inputs)) {
         feeds[name] = data instanceof Float32Array ? new ort.Tensor('float32', data, dims) : new ort.Tensor('int64', data, dims);
       }
-      let result: Ort.Tensor;
+      let results: Readonly<Record<string, Ort.Tensor>>;
       try {
-        result = (await session.run(feeds))[output]!;
+        results = await session.run(feeds);
       } catch (error) {
         throw new CochleaError('model', `${file}: ONNX Runtime failed (${reason(error)})`, undefined, { cause: error });
       }
-      const { data, dims, type } = result;
-      if (type === 'float32') return { data: data as Float32Array, dims };
-      if (type !== 'float16') throw new CochleaError('hook', `${file}: tensor '${output}' holds ${type}, not numbers to train on`);
-      // Float16Array where the runtime has it, the bare bits otherwise.
-      return { data: data instanceof Uint16Array ? halfToFloat(data) : Float32Array.from(data as unknown as ArrayLike<number>), dims };
+      return new Map(session.outputNames.map((name) => [name, asFloat32(name, results[name]!)]));
     },
     close: () => session.release(),
   };

@@ -6,7 +6,9 @@ import type { SparseActs } from '../sae/index.ts';
 export interface SaeLike {
   readonly dIn: number;
   readonly dSae: number;
-  /** Reconstructions [rows, dIn] and activations of frames x [rows, dIn]. */
+  /** Whether the rows of one call are taken as one sequence: a clip, or at most `batchRows` of it. */
+  readonly isSequential?: boolean;
+  /** Reconstructions [rows, dIn], of a transcoder [rows, dOut], and activations of frames x [rows, dIn]. */
   run(x: Float32Array): Promise<{ recon: Float32Array; acts: SparseActs }>;
 }
 
@@ -15,7 +17,10 @@ export interface Batch {
   rows: number;
   /** [rows, dIn] */
   x: Float32Array;
-  /** [rows, dIn] */
+  /** What the reconstructions are to be [rows, dOut]: `x` itself, or a transcoder's targets. */
+  target: Float32Array;
+  dOut: number;
+  /** As the SAE gave them. */
   recon: Float32Array;
   acts: SparseActs;
   /** Per row: the number of its clip, counted from 0 in the order of appearance. */
@@ -30,13 +35,15 @@ export interface Batch {
 export const batchRows = 4096;
 
 /**
- * Runs an SAE over frames in stored order, `batchRows` at a time whatever the chunks are; holds one chunk and one batch.
- * Throws `not-finite` for a frame that is not, `config` for frames of another d_in, and for a clip whose frames go on after those of another clip: counts per clip
- * are taken with one counter per latent, which needs stored order (epoch: undefined).
+ * Runs an SAE over frames in stored order, `batchRows` at a time whatever the chunks are, a sequential one clip by clip; holds one chunk and one batch. With `target` the
+ * frames must come with targets.
+ * Throws `not-finite` for a frame or target that is not, `config` for frames of another d_in or without targets, and for a clip whose
+ * frames go on after those of another clip: counts per clip are taken with one counter per latent, which needs stored order (epoch: undefined).
  */
-export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk>): AsyncGenerator<Batch> {
+export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk>, { target = false }: { target?: boolean } = {}): AsyncGenerator<Batch> {
   const { dIn } = sae;
   const x = new Float32Array(batchRows * dIn);
+  let targets = x, dOut = dIn;
   const clip = new Uint32Array(batchRows);
   const time = new Float32Array(batchRows);
   const clips: ClipLabel[] = [];
@@ -51,10 +58,21 @@ export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk
     seen.add(label.id);
     return clips.push(label) - 1;
   };
+  /** Copies a row of a chunk to the end of the batch. */
+  const put = (values: Float32Array, row: number, width: number, into: Float32Array, what: string): void => {
+    const own = values.subarray(row * width, (row + 1) * width);
+    let zero = 0; // stays 0 unless a value is NaN or infinite
+    for (let d = 0; d < width; d++) zero += own[d] - own[d];
+    if (zero !== 0) {
+      const where = `${time[rows].toFixed(3)} s of clip ${JSON.stringify(clips[clip[rows]].id)}`;
+      throw new CochleaError('not-finite', `the ${what} at ${where} holds NaN or infinity`, 'check the recording');
+    }
+    into.set(own, rows * width);
+  };
   const run = async (): Promise<Batch> => {
     const input = x.subarray(0, rows * dIn);
     const { recon, acts } = await sae.run(input);
-    return { rows, x: input, recon, acts, clip, time, clips };
+    return { rows, x: input, target: targets.subarray(0, rows * dOut), dOut, recon, acts, clip, time, clips };
   };
 
   for await (const chunk of chunks) {
@@ -62,21 +80,25 @@ export async function* runBatches(sae: SaeLike, chunks: AsyncIterable<FrameChunk
       throw new CochleaError('config', `the frames have d_in ${chunk.x.length / chunk.rows}, the SAE has d_in ${dIn}`,
         'take frames of the model and hook point that the SAE was trained on');
     }
+    if (target && !chunk.target) throw new CochleaError('config', 'the frames have no targets to compare a transcoder with', 'take frames of both its hook points');
+    if (target && targets === x && chunk.rows > 0) {
+      dOut = chunk.target!.length / chunk.rows;
+      targets = new Float32Array(batchRows * dOut);
+    }
     let previous = -1, number = -1;
     for (let row = 0; row < chunk.rows; row++) {
       if (chunk.clip[row] !== previous) {
         previous = chunk.clip[row];
         number = numberOf(chunk.clips[previous]);
+        if (sae.isSequential && rows > 0 && clip[rows - 1] !== number) {
+          yield await run();
+          rows = 0;
+        }
       }
-      const frame = chunk.x.subarray(row * dIn, (row + 1) * dIn);
-      let zero = 0; // stays 0 unless a value is NaN or infinite
-      for (let d = 0; d < dIn; d++) zero += frame[d] - frame[d];
-      if (zero !== 0) {
-        throw new CochleaError('not-finite', `the frame at ${chunk.time[row].toFixed(3)} s of clip ${JSON.stringify(clips[number].id)} holds NaN or infinity`, 'check the recording');
-      }
-      x.set(frame, rows * dIn);
       clip[rows] = number;
       time[rows] = chunk.time[row];
+      put(chunk.x, row, dIn, x, 'frame');
+      if (target) put(chunk.target!, row, dOut, targets, 'target of the frame');
       if (++rows < batchRows) continue;
       yield await run();
       rows = 0;

@@ -14,6 +14,8 @@ export interface Evaluation {
   clips: number;
   dIn: number;
   dSae: number;
+  /** Numbers in a reconstruction: d_in, but for transcoders. */
+  dOut: number;
   metrics: Record<SaeMetric, MetricValue>;
   /** 95 % bootstrap intervals over clips. */
   intervals: { explained_variance: Interval; l0: Interval };
@@ -22,27 +24,42 @@ export interface Evaluation {
   densityHistogram: DensityHistogram;
 }
 
+export interface EvaluationOptions {
+  /** Of the bootstrap. */
+  seed?: number;
+  resamples?: number;
+  /** Compare with the frames' targets, for a transcoder, not with the frames themselves. */
+  target?: boolean;
+}
+
 /**
  * Scores an SAE on frames, which should be held out from its training, in one pass and in float64; `metricDefinitions` says
  * what the numbers mean. Frames come in stored order. Memory: some numbers per clip and per latent, and at most 4,096 vectors
- * of d_in for the bootstrap. The result does not depend on how the frames are cut into chunks.
- * Throws `config` when there are no frames or they do not fit the SAE, `not-finite` for a frame or a reconstruction that is not finite.
+ * of d_out for the bootstrap. The result does not depend on how the frames are cut into chunks.
+ * Throws `config` when there are no frames or they or their targets do not fit the SAE, `not-finite` for a frame, a target or a
+ * reconstruction that is not finite.
  */
 export async function evaluate(
-  sae: SaeLike, chunks: AsyncIterable<FrameChunk>, { seed = 0, resamples = 1000 }: { seed?: number; resamples?: number } = {},
+  sae: SaeLike, chunks: AsyncIterable<FrameChunk>, { seed = 0, resamples = 1000, target = false }: EvaluationOptions = {},
 ): Promise<Evaluation> {
-  const frames = new FrameSums(sae.dIn);
+  let frames: FrameSums | undefined;
   const latents = new LatentSums(sae.dSae);
   const clipUnits = new ClipUnits();
-  for await (const batch of runBatches(sae, chunks)) {
+  for await (const batch of runBatches(sae, chunks, { target })) {
+    const { rows, dOut, recon } = batch;
+    if (recon.length !== rows * dOut) {
+      throw new CochleaError('config', `the ${target ? 'targets' : 'frames'} have d_${target ? 'out' : 'in'} ${dOut}, the reconstructions have d_out ${recon.length / rows}`,
+        target ? 'take targets of the hook point that the transcoder was trained on' : 'a transcoder is compared with targets');
+    }
+    frames ??= new FrameSums(dOut);
     frames.centre(batch);
-    for (let row = 0; row < batch.rows; row++) {
+    for (let row = 0; row < rows; row++) {
       const error = frames.add(batch, row);
       const firings = latents.add(batch, row);
-      clipUnits.add(batch.x, row, sae.dIn, batch.clip[row], error, firings);
+      clipUnits.add(batch.target, row, dOut, batch.clip[row], error, firings);
     }
   }
-  if (latents.frames === 0) throw new CochleaError('config', 'there are no frames to evaluate on', 'give clips that are long enough for one frame');
+  if (!frames) throw new CochleaError('config', 'there are no frames to evaluate on', 'give clips that are long enough for one frame');
   const { explainedVariance, intervals } = bootstrap(clipUnits.units, { resamples, seed });
   const perLatent = latents.latents();
   return {
@@ -50,6 +67,7 @@ export async function evaluate(
     clips: latents.clips,
     dIn: sae.dIn,
     dSae: sae.dSae,
+    dOut: frames.dOut,
     metrics: {
       explained_variance: orReason(explainedVariance, 'all frames are equal: there is no variance to explain'),
       ...frames.metrics(),
@@ -82,9 +100,9 @@ function sparsity({ frames, firings, absolute }: LatentSums, density: number[]):
 /** Norms and products below this are as good as zero (SAEBench and torch.nn.functional.cosine_similarity). */
 const leastNorm = 1e-8;
 
-/** Sums over frames that need no per-clip share. */
+/** Sums over frames (of a transcoder: over their targets) that need no per-clip share. */
 class FrameSums {
-  readonly #dIn: number;
+  readonly dOut: number;
   /** Mean of the frames up to the end of the present batch. */
   readonly #mean: Float64Array;
   #meanOf = 0;
@@ -100,24 +118,24 @@ class FrameSums {
   #legacy = 0;
   #legacyFrames = 0;
 
-  constructor(dIn: number) {
-    this.#dIn = dIn;
-    this.#mean = new Float64Array(dIn);
+  constructor(dOut: number) {
+    this.dOut = dOut;
+    this.#mean = new Float64Array(dOut);
   }
 
   /** Moves the running mean on to the end of a batch; comes before add() for its rows. */
-  centre({ x, rows }: Batch): void {
-    const mean = new Float64Array(this.#dIn);
-    for (let row = 0, at = 0; row < rows; row++) for (let d = 0; d < this.#dIn; d++, at++) mean[d] += x[at];
+  centre({ target, rows }: Batch): void {
+    const mean = new Float64Array(this.dOut);
+    for (let row = 0, at = 0; row < rows; row++) for (let d = 0; d < this.dOut; d++, at++) mean[d] += target[at];
     this.#meanOf += rows;
-    for (let d = 0; d < this.#dIn; d++) this.#mean[d] += (mean[d] / rows - this.#mean[d]) * (rows / this.#meanOf);
+    for (let d = 0; d < this.dOut; d++) this.#mean[d] += (mean[d] / rows - this.#mean[d]) * (rows / this.#meanOf);
   }
 
   /** Adds one row; returns |x - x̂|². */
-  add({ x, recon, clip, clips, time }: Batch, row: number): number {
+  add({ target, recon, clip, clips, time }: Batch, row: number): number {
     let error = 0, powerIn = 0, powerOut = 0, dot = 0, deviation = 0;
-    for (let d = 0, at = row * this.#dIn; d < this.#dIn; d++, at++) {
-      const a = x[at], b = recon[at], centred = a - this.#mean[d];
+    for (let d = 0, at = row * this.dOut; d < this.dOut; d++, at++) {
+      const a = target[at], b = recon[at], centred = a - this.#mean[d];
       error += (a - b) * (a - b);
       powerIn += a * a;
       powerOut += b * b;

@@ -9,7 +9,10 @@ export interface MetricDefinition {
 
 const ours = 'cochlea';
 
-/** One number per SAE. x is a frame, x̂ its reconstruction, x̄ the mean over the evaluated frames, z the activations. */
+/**
+ * One number per SAE. x is a frame, x̂ its reconstruction, x̄ the mean over the evaluated frames, z the activations. For a transcoder x is
+ * the target of a frame, what x̂ is meant to be, and x̄ the mean of the targets.
+ */
 export const saeMetrics = [
   {
     name: 'explained_variance', unit: 'share',

@@ -49,6 +49,8 @@ function temporal(config: SaelensConfig): Shapes {
 const architectures: Readonly<Record<string, (config: SaelensConfig) => Shapes>> = {
   standard,
   topk: standard,
+  groupmax: standard,
+  abstopk: standard,
   jumprelu,
   gated,
   batchtopk,

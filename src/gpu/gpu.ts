@@ -38,6 +38,8 @@ let openDevices = 0;
 export class Gpu {
   readonly device: GPUDevice;
   readonly adapter: AdapterSummary;
+  /** WebGPU features that the adapter has, sorted, whether the device uses them or not. */
+  readonly features: readonly string[];
   /** Largest storage binding in bytes; larger tensors are sharded. */
   readonly bindingBytes: number;
   /** Bytes of all live tensors, by label. */
@@ -50,9 +52,10 @@ export class Gpu {
   #failure: CochleaError | undefined;
   #disposed = false;
 
-  private constructor(device: GPUDevice, adapter: AdapterSummary, bindingBytes: number) {
+  private constructor(device: GPUDevice, adapter: AdapterSummary, features: readonly string[], bindingBytes: number) {
     this.device = device;
     this.adapter = adapter;
+    this.features = features;
     this.bindingBytes = bindingBytes;
     this.#arena = new UniformArena(device);
     openDevices++;
@@ -75,7 +78,7 @@ export class Gpu {
     const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
     const device = await adapter.requestDevice({ label: 'cochlea', requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
     const bindingBytes = Math.min(maxStorageBufferBindingSize, maxBufferSize, options.maxBindingBytes ?? Infinity);
-    return new Gpu(device, summarise(adapter), Math.floor(bindingBytes / 256) * 256);
+    return new Gpu(device, summarise(adapter), [...adapter.features].sort(), Math.floor(bindingBytes / 256) * 256);
   }
 
   /**

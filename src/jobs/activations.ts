@@ -2,14 +2,22 @@ import { ActivationStore, type FrameSource, openTensorSource } from '../activati
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
 
-/** Frames from a store folder, a .safetensors file (tensor `x`, [rows, d_in]) or a .npy file. */
-export async function openActivations(path: string): Promise<FrameSource & { close(): Promise<void> }> {
+/**
+ * Frames from a store folder, a .safetensors file (tensor `x`, [rows, d_in]) or a .npy file. With `target` they must come with targets:
+ * the store's second stream, or tensor `y` [rows, d_out] of the .safetensors file. Throws `config` when a store has none, and what
+ * ActivationStore and openTensorSource throw.
+ */
+export async function openActivations(path: string, { target = false }: { target?: boolean } = {}): Promise<FrameSource & { close(): Promise<void> }> {
   const info = await runtime.files.info(path);
   if (!info) throw new CochleaError('file-missing', `no activations at ${path}`, 'name a folder that `cochlea extract` wrote, or a .safetensors or .npy file');
-  if (!info.isDirectory) return openTensorSource(path);
+  if (!info.isDirectory) return openTensorSource(path, target ? { target: 'y' } : {});
   const store = await ActivationStore.open(path);
+  if (target && !store.targetInfo) {
+    throw new CochleaError('config', `the activations in ${path} have no targets`, 'extract them with --target-hook');
+  }
+  const { dIn, rows, dOut, targetInfo, targetStatistics } = store;
   return {
-    dIn: store.dIn, info: store.info, rows: store.rows,
-    chunks: (options) => store.chunks(options), statistics: () => store.statistics(), close: async () => {},
+    dIn, info: store.info, rows, chunks: (options) => store.chunks(options), statistics: () => store.statistics(), close: async () => {},
+    ...(targetInfo && { dOut, targetInfo, targetStatistics }),
   };
 }

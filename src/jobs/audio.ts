@@ -1,8 +1,8 @@
 /** Recordings and a model, put together: the frames of each clip at a hook point. */
-import type { ActivationInfo, ClipFrames, FrameSource } from '../activations/index.ts';
+import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../activations/index.ts';
 import { clipSource } from '../activations/index.ts';
 import { type Clip, listClips, loadClip, whisperFeatures } from '../audio/index.ts';
-import { type Encoder, openEncoder } from '../encoders/index.ts';
+import { type MultiEncoder, openMultiEncoder } from '../encoders/index.ts';
 import { CochleaError, type ErrorCode } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
 
@@ -11,6 +11,8 @@ export interface AudioOptions {
   model: string;
   /** A name of `cochlea hooks MODEL`, or a tensor. */
   hook: string;
+  /** A second hook point, whose frames are to be the targets of those at `hook`: computed in the same pass. */
+  targetHook?: string;
   /** Sound files, folders, manifests. */
   audio: string[];
   /** Only clips whose labels have these values. */
@@ -32,8 +34,10 @@ export interface EncodedRecording extends ClipFrames {
 /** An open model and the clips to run through it. */
 export interface AudioFrames {
   clips: readonly Clip[];
-  encoder: Encoder;
+  encoder: MultiEncoder;
   info: ActivationInfo;
+  /** Where a second hook point was asked for. */
+  targetInfo?: TargetInfo;
   /** What was skipped so far, one line each. */
   readonly skipped: readonly string[];
   /** The frames of a clip without padding; undefined when it had to be skipped. */
@@ -49,9 +53,9 @@ const rememberedBytes = 256 * 2 ** 20;
 /** Failures of one recording, which a long run survives. */
 const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'not-finite'];
 
-/** Lists the clips and opens the model cut off at the hook. Throws what listClips and openEncoder throw. */
+/** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
 export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, audio, select = {}, take = Infinity, threads, strict = false, onNotice } = options;
+  const { model, hook, targetHook, audio, select = {}, take = Infinity, threads, strict = false, onNotice } = options;
   const listed = await listClips(audio);
   if (strict && listed.problems.length > 0) throw new CochleaError('audio', listed.problems[0]!, 'mend it, or leave --strict away');
   const wanted = Object.entries(select);
@@ -60,23 +64,29 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   if (clips.length === 0) {
     throw new CochleaError('file-missing', `none of ${listed.clips.length} clips has ${wanted.map(([label, value]) => `${label}=${value}`).join(' and ')}`, 'look at the labels in the manifest');
   }
-  const encoder = await openEncoder({ model, hook, features: whisperFeatures, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
+  const hooks = targetHook === undefined ? [hook] : [hook, targetHook];
+  const encoder = await openMultiEncoder({ model, hooks, features: whisperFeatures, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
   const skipped: string[] = [];
   const skip = (line: string): void => {
     skipped.push(line);
     onNotice?.(`skipped ${line}`);
   };
   listed.problems.forEach(skip);
+  const [{ hook: { name }, dIn }, second] = [encoder.hooks[0]!, encoder.hooks[1]];
+  const targetInfo: TargetInfo | undefined = second && { hook: second.hook.name, layer: layerOf(second.hook.name), dOut: second.dIn };
   const info: ActivationInfo = {
-    model: encoder.model.name, modelSha256: encoder.model.sha256, hook: encoder.hook.name, layer: layerOf(encoder.hook.name),
-    dIn: encoder.dIn, frameRate: encoder.frameRate, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips),
+    model: encoder.model.name, modelSha256: encoder.model.sha256, hook: name, layer: layerOf(name), dIn,
+    frameRate: encoder.frameRate, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips),
   };
 
   const load = async (clip: Clip): Promise<EncodedRecording | undefined> => {
     try {
       const { samples, seconds, sha256 } = await loadClip(clip, encoder.sampleRate);
-      const { frames, valid, dIn } = await encoder.encode(samples);
-      return { id: clip.id, path: clip.path, labels: clip.labels, frames: frames.subarray(0, valid * dIn), rows: valid, sha256, seconds };
+      const { frames: [frames, target], valid } = await encoder.encode(samples);
+      return {
+        id: clip.id, path: clip.path, labels: clip.labels, frames: frames!.subarray(0, valid * dIn), rows: valid, sha256, seconds,
+        ...(targetInfo && { target: target!.subarray(0, valid * targetInfo.dOut) }),
+      };
     } catch (error) {
       if (strict || !(error instanceof CochleaError) || !skippable.includes(error.code)) throw error;
       skip(error.message.includes(clip.path) ? error.message : `${clip.path}: ${error.message}`);
@@ -84,23 +94,25 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
     }
   };
   return {
-    clips, encoder, info, skipped, load,
+    clips, encoder, info, skipped, load, ...(targetInfo && { targetInfo }),
     source: () => {
       // Small sets are encoded once, not once per epoch; of larger ones the first clips are remembered.
       const known = new Map<number, ClipFrames>();
       let room = rememberedBytes;
       return clipSource({
-        info, count: clips.length,
+        info, ...(targetInfo && { targetInfo }), count: clips.length,
         load: async (index) => {
           const remembered = known.get(index);
           if (remembered) return remembered;
           const { id, path, labels } = clips[index]!;
-          const frames = await load(clips[index]!) ?? { id, path, labels, frames: new Float32Array(0), rows: 0 };
-          if (frames.frames.byteLength <= room) {
-            room -= frames.frames.byteLength;
-            known.set(index, { ...frames, frames: frames.frames.slice() });
+          const none = new Float32Array(0);
+          const loaded = await load(clips[index]!) ?? { id, path, labels, frames: none, rows: 0, ...(targetInfo && { target: none }) };
+          const bytes = loaded.frames.byteLength + (loaded.target?.byteLength ?? 0);
+          if (bytes <= room) {
+            room -= bytes;
+            known.set(index, { ...loaded, frames: loaded.frames.slice(), ...(loaded.target && { target: loaded.target.slice() }) });
           }
-          return frames;
+          return loaded;
         },
       });
     },

@@ -13,8 +13,8 @@ export interface EncodeResult {
 const piece = 1024;
 
 /**
- * Feature activations and reconstructions of frames, as a safetensors file with `feature_acts` [rows, d_sae] and `recon` [rows, d_in], in
- * stored order. The frames are gone through twice, once for each tensor, so that memory does not depend on how many there are.
+ * Feature activations and reconstructions of frames, as a safetensors file with `feature_acts` [rows, d_sae] and `recon` [rows, d_in] (of a
+ * transcoder [rows, d_out]), in stored order; a sequential SAE gets a chunk's frames clip by clip. The frames are gone through twice, once for each tensor, so that memory does not depend on how many there are.
  * Throws `config` for frames of another d_in, `not-finite` for one that holds NaN or infinity.
  */
 export async function encodeFile(sae: SAE, input: string, out: string): Promise<EncodeResult> {
@@ -27,11 +27,15 @@ export async function encodeFile(sae: SAE, input: string, out: string): Promise<
     let firing = 0;
     async function* through(make: (x: Float32Array) => Promise<Float32Array>): AsyncGenerator<Float32Array> {
       let done = 0;
-      for await (const { x, rows: here } of source.chunks({ seed: 0, epoch: undefined, from: 0 })) {
+      for await (const { x, rows: here, clip } of source.chunks({ seed: 0, epoch: undefined, from: 0 })) {
         const bad = x.findIndex((value) => !Number.isFinite(value));
         if (bad >= 0) throw new CochleaError('not-finite', `row ${done + Math.floor(bad / sae.dIn)} of ${input} holds NaN or infinity`, 'leave it out');
         done += here;
-        for (let first = 0; first < here; first += piece) yield make(x.subarray(first * sae.dIn, Math.min(first + piece, here) * sae.dIn));
+        for (let first = 0, end = 0; first < here; first = end) {
+          if (sae.isSequential) while (end < here && clip[end] === clip[first]) end++;
+          else end = Math.min(first + piece, here);
+          yield make(x.subarray(first * sae.dIn, end * sae.dIn));
+        }
       }
     }
     const activations = async (x: Float32Array): Promise<Float32Array> => {
@@ -41,7 +45,7 @@ export async function encodeFile(sae: SAE, input: string, out: string): Promise<
     };
     await writeSafetensors(out, [
       { name: 'feature_acts', dtype: 'F32', shape: [rows, sae.dSae], data: through(activations) },
-      { name: 'recon', dtype: 'F32', shape: [rows, sae.dIn], data: through((x) => sae.forward(x)) },
+      { name: 'recon', dtype: 'F32', shape: [rows, sae.dOut], data: through((x) => sae.forward(x)) },
     ]);
     return { out, frames: rows, l0: firing / rows };
   } finally {

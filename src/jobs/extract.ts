@@ -34,10 +34,12 @@ export interface ExtractResult {
   skipped: readonly string[];
   dataSha256: string;
   statistics: FrameStatistics | undefined;
+  /** Of the frames at `targetHook`. */
+  targetStatistics: FrameStatistics | undefined;
 }
 
 /**
- * Runs every clip through the model up to the hook and stores its frames. What cannot be read is skipped, named and counted (`strict`:
+ * Runs every clip through the model up to its hooks and stores the frames, with a second hook those of both. What cannot be read is skipped, named and counted (`strict`:
  * thrown). Throws `file-exists` when the store is there and `resume` is not set, and `interrupted` when `signal` aborts.
  */
 export async function extractActivations(options: ExtractOptions): Promise<ExtractResult> {
@@ -45,7 +47,7 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
   const audio = await openAudio(options);
   try {
     const { dataSha256: _, ...info } = audio.info;
-    const writer = await ActivationWriter.open(out, info, { dtype, resume });
+    const writer = await ActivationWriter.open(out, info, { dtype, resume, ...(audio.targetInfo && { target: audio.targetInfo }) });
     if (writer.complete) {
       const missing = audio.clips.filter(({ id }) => !writer.has(id)).length;
       onNotice?.(`${out} was complete already${missing > 0 ? `; ${missing} of these ${audio.clips.length} clips are not in it` : ''}`);
@@ -77,7 +79,7 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
     const manifest = await writer.finish();
     return {
       out, clips: manifest.clips, frames: manifest.rows, seconds, elapsed, skipped: [...audio.skipped, ...refused],
-      dataSha256: manifest.info.dataSha256, statistics: manifest.statistics,
+      dataSha256: manifest.info.dataSha256, statistics: manifest.statistics, targetStatistics: manifest.targetStatistics,
     };
   } finally {
     await audio.close();

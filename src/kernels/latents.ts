@@ -1,4 +1,5 @@
 import type { Recorder, Tensor } from '../gpu/index.ts';
+import { recordFields, recordFloats } from './optimiser.ts';
 import { groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -11,7 +12,7 @@ export function countFirings(rec: Recorder, tensors: { counts: Tensor; since: Te
 /** Lists the latents silent for more than `window` steps: list [1, d_sae + 1]. Also sums `since` into the record (see dead_list.wgsl). */
 export function listDead(rec: Recorder, tensors: { since: Tensor; list: Tensor; record: Tensor }, window: number, slot: number): void {
   rec.dispatch(rec.gpu.kernel({ name: 'dead_list', text: shaders.dead_list.text }), tensors,
-    { latents: tensors.since.columns, window, slot }, 1);
+    { latents: tensors.since.columns, window, record_at: slot * recordFloats + recordFields.indexOf('silence') }, 1);
 }
 
 /** norms[i] = |W[i, :]|. W [d_sae, d_in], possibly sharded; norms [1, d_sae]. */

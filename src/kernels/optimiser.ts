@@ -1,25 +1,29 @@
+import { CochleaError } from '../errors.ts';
 import type { Recorder, Tensor } from '../gpu/index.ts';
-import { padded } from '../gpu/index.ts';
 import { expectSameShards, groupsFor } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
-/** Floats of one step's record (see step_totals.wgsl). */
-export const recordFloats = 16;
+/** What a step's record holds, in order; the sums of the losses besides mse_loss follow (see step_totals.wgsl). */
+export const recordFields = ['squaredError', 'spread', 'ratios', 'active', 'gradientNorm', 'dead', 'flags', 'silence', 'smallest'] as const;
 
-/** What a step's record holds, in order. */
-export const recordFields = ['squaredError', 'spread', 'ratios', 'active', 'auxiliary', 'gradientNorm', 'dead', 'flags', 'silence'] as const;
+/** Floats of one step's record. */
+export const recordFloats = 32;
+
+/** Losses besides mse_loss that a record has room for. */
+export const recordLosses = recordFloats - recordFields.length;
 
 /**
  * Sums a step's rows into slot `slot` of `record` and computes the clipping factor (see step_totals.wgsl).
- * stats [rows, 4], auxStats [1, rows], gradB as LatentGradients.b_enc, gradBDec [1, d_in], record [slots, 16], clip [1, 1].
+ * stats [rows, 4]; lossRows [rows, losses] unpadded; squares: `count` numbers from `first` on; gradBDec [1, d_in]; record [slots, recordFloats]; clip [1, 1].
  */
-export function stepTotals(rec: Recorder, tensors: { stats: Tensor; auxStats: Tensor; gradB: Tensor; gradBDec: Tensor; dead: Tensor; flags: Tensor; record: Tensor; clip: Tensor },
-  options: { rows: number; latents: number; slot: number; maxNorm: number }): void {
-  const { stats, auxStats, gradB, gradBDec, dead, flags, record, clip } = tensors;
-  const { rows, latents, slot, maxNorm } = options;
-  rec.dispatch(rec.gpu.kernel({ name: 'step_totals', text: shaders.step_totals.text }),
-    { stats, aux_stats: auxStats, grad_b: gradB, grad_b_dec: gradBDec, dead, flags, record, clip },
-    { rows, latents, squares_at: padded(latents), d_in: gradBDec.columns, slot, max_norm: maxNorm }, 1);
+export function stepTotals(rec: Recorder, tensors: { stats: Tensor; lossRows: Tensor; squares: Tensor; gradBDec: Tensor; dead: Tensor; flags: Tensor; record: Tensor; clip: Tensor },
+  options: { rows: number; losses: number; firstSquare: number; squareCount: number; slot: number; maxNorm: number }): void {
+  const { stats, lossRows, squares, gradBDec, dead, flags, record, clip } = tensors;
+  const { rows, losses, firstSquare, squareCount, slot, maxNorm } = options;
+  if (losses > recordLosses) throw new CochleaError('config', `${losses} losses are more than the ${recordLosses} that a step's record has room for`);
+  const kernel = rec.gpu.kernel({ name: 'step_totals', text: shaders.step_totals.text }, { SLOT: recordFloats, FIRST_LOSS: recordFields.length });
+  rec.dispatch(kernel, { stats, loss_rows: lossRows, squares, grad_b_dec: gradBDec, dead, flags, record, clip },
+    { rows, squares: squareCount, squares_at: firstSquare, d_in: gradBDec.columns, slot, losses, max_norm: maxNorm }, 1);
 }
 
 export interface AdamOptions {

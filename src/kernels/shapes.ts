@@ -1,5 +1,5 @@
 import { CochleaError } from '../errors.ts';
-import type { Gpu, Tensor } from '../gpu/index.ts';
+import type { Gpu, Shard, Tensor } from '../gpu/index.ts';
 
 /** Throws unless the tensor holds at least `rows` rows of exactly `columns` columns. */
 export function expectShape(what: string, tensor: Tensor, rows: number, columns: number): void {
@@ -13,6 +13,21 @@ export function expectSameShards(what: string, a: Tensor, b: Tensor): void {
   if (a.shards.length !== b.shards.length || a.shards.some((shard, i) => shard.rows !== b.shards[i]!.rows)) {
     throw new CochleaError('gpu-error', `${what}: ${a.label} and ${b.label} are split differently`);
   }
+}
+
+/** Latents from ... end - 1. */
+export interface LatentRange {
+  from: number;
+  end: number;
+}
+
+/** The shards that hold latents of a range (all without one), and in each of them which: first_latent ... are its rows from `before` on. */
+export function shardParts(weight: Tensor, { from, end }: LatentRange = { from: 0, end: weight.rows }): { shard: Shard; first_latent: number; latents: number; before: number }[] {
+  return weight.shards.flatMap((shard) => {
+    const first = Math.max(shard.first, from);
+    const latents = Math.min(shard.first + shard.rows, end) - first;
+    return latents > 0 ? [{ shard, first_latent: first, latents, before: first - shard.first }] : [];
+  });
 }
 
 /** Workgroups of `size` invocations that cover n. */

@@ -1,18 +1,12 @@
 import { CochleaError } from '../errors.ts';
 import type { Recorder, Tensor } from '../gpu/index.ts';
+import { expectPairs, type Pairs } from './pairs.ts';
 import { expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
-/** What the top-k kernel writes into an empty slot's index. */
-export const noLatent = 0xffffffff;
-
-export interface TopkTensors {
+export interface TopkTensors extends Pairs {
   /** Pre-activations [rows, d_sae], unpadded. */
   h: Tensor;
-  /** Kept latents [.., k], ascending in each row; empty slots hold noLatent. */
-  indices: Tensor;
-  /** Kept values [.., k]. */
-  values: Tensor;
   /** Bit 0 of its first word is set when a score was not finite. */
   flags: Tensor;
   /** Decoder row norms [1, d_sae]: scores are h times these. Without it scores are h. */
@@ -23,20 +17,21 @@ export interface TopkTensors {
 
 /**
  * The k largest scores of each row, ties to the smaller latent: the support of a TopK SAE (Gao et al. 2024, eq. 2)
- * with relu applied to what is kept; with `list`, the support of its auxiliary loss. Rows firstRow ... of indices and values are written.
+ * with relu applied to what is kept; with `list`, the support of its auxiliary loss. `absolute` ranks by the scores' sizes and keeps values
+ * with their sign (AbsTopK). Rows firstRow ... of indices and values are written; they may have more than k slots.
  */
-export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, rows: number, k: number): void {
+export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, rows: number, k: number, absolute = false): void {
   const { h, indices, values, flags, norms, list } = tensors;
   expectShape('topk', h, rows, h.columns);
-  expectShape('topk', indices, firstRow + rows, k);
-  expectShape('topk', values, firstRow + rows, k);
-  if (h.stride !== h.columns || indices.stride !== k || values.stride !== k) throw new CochleaError('gpu-error', 'topk: h, indices and values must be unpadded');
-  const variant = { SCALED: norms ? 1 : 0, FROM_LIST: list ? 1 : 0 };
+  expectPairs('topk', tensors, firstRow + rows);
+  const slots = indices.columns;
+  if (h.stride !== h.columns || k > slots) throw new CochleaError('gpu-error', `topk: h must be unpadded, and ${slots} slots cannot take ${k}`);
+  const variant = { SCALED: norms ? 1 : 0, FROM_LIST: list ? 1 : 0, ABSOLUTE: absolute ? 1 : 0 };
   const bindings = { h, norms: norms ?? h, list: list ?? h, indices, values, flags };
-  const shape = { rows, first_row: firstRow, latents: h.columns, k };
+  const shape = { rows, first_row: firstRow, latents: h.columns, k, slots };
   if (rec.gpu.adapter.software) {
     const WG = rowWorkgroup(rec.gpu);
-    const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, WG, GROUPS: groupsOfLane(k, WG) });
+    const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, WG, GROUPS: groupsOfLane(slots, WG) });
     rec.dispatch(kernel, bindings, shape, groupsFor(rows, 16));
   } else {
     rec.dispatch(rec.gpu.kernel({ name: 'topk_rows', text: shaders.topk_rows.text }, { ...variant, WG: 256 }), bindings, shape, rows);
@@ -46,4 +41,14 @@ export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, 
 /** Two groups or more for every score that is kept, as far as there is room; in powers of four, so that few pipelines are compiled. */
 function groupsOfLane(k: number, lanes: number): number {
   return Math.min(1024 / lanes, Math.max(16, 4 ** Math.ceil(Math.log2((2 * k) / lanes) / 2)));
+}
+
+/** The best latent of each of k groups of d_sae / k latents, relu applied (see groupmax_rows.wgsl; the groupmax of EleutherAI's sparsify). Else as topkRows. */
+export function groupmaxRows(rec: Recorder, tensors: TopkTensors, firstRow: number, rows: number, k: number): void {
+  const { h, indices, values, flags, norms } = tensors;
+  expectShape('groupmax', h, rows, h.columns);
+  expectPairs('groupmax', tensors, firstRow + rows);
+  if (h.stride !== h.columns || indices.columns !== k || h.columns % k !== 0) throw new CochleaError('gpu-error', `groupmax: ${h.columns} latents do not make ${k} groups`);
+  rec.dispatch(rec.gpu.kernel({ name: 'groupmax_rows', text: shaders.groupmax_rows.text }, { SCALED: norms ? 1 : 0 }),
+    { h, norms: norms ?? h, indices, values, flags }, { rows, first_row: firstRow, latents: h.columns, k }, groupsFor(rows * k));
 }

@@ -1,65 +1,68 @@
-/** SAE configurations under SAELens' field names; what the fields mean stands in SAELens' TrainingSAEConfig and below. */
+/** SAE configurations under SAELens' field names: defaults and checks from an architecture's table of fields. */
 import { CochleaError } from '../errors.ts';
-import type { SaelensConfig } from '../formats/index.ts';
 import { rowNormalisations } from '../kernels/index.ts';
+import type { Architecture, BaseConfig, Field } from './architecture.ts';
 
-/** How a run treats what SAELens 6.18 does and later versions corrected. */
-export type Compatibility = 'corrected' | 'saelens-6.18';
+/** What all architectures share; an architecture's `base` has other defaults where it needs them. */
+export const baseFields = {
+  d_in: { kind: 'integer', default: null, least: 1, help: 'numbers in a frame' },
+  d_sae: { kind: 'integer', default: null, least: 1, help: 'number of latents' },
+  apply_b_dec_to_input: { kind: 'boolean', default: true, help: 'subtract b_dec before encoding' },
+  normalize_activations: {
+    kind: 'choice', default: 'none', choices: ['none', 'expected_average_only_in', ...Object.keys(rowNormalisations).slice(1)],
+    help: 'scale frames to a mean norm of sqrt(d_in), or normalise each frame',
+  },
+  decoder_init_norm: { kind: 'number', default: 0.1, above: 0, nullable: true, help: 'length of decoder rows at the start' },
+} as const satisfies Record<Exclude<keyof BaseConfig, 'architecture'>, Field>;
 
-/** A TopK SAE (Gao et al. 2024) for training, with SAELens' defaults. */
-export interface TopkConfig {
-  architecture: 'topk';
-  d_in: number;
-  d_sae: number;
-  /** Latents kept per frame. */
-  k: number;
-  /** Whether b_dec is subtracted from the input before encoding. */
-  apply_b_dec_to_input: boolean;
-  normalize_activations: 'none' | 'expected_average_only_in' | 'constant_norm_rescale' | 'layer_norm';
-  /** Length of every decoder row at the start; null leaves Kaiming-uniform rows as they are. */
-  decoder_init_norm: number | null;
-  /** Select by pre-activation times decoder norm, so that a latent cannot win by a short decoder row. */
-  rescale_acts_by_decoder_norm: boolean;
-  aux_loss_coefficient: number;
+/** A configuration whose missing fields are filled in. Throws `config` for values that cannot be; fields that the architecture does not have are left out. */
+export function configOf<C extends BaseConfig>(architecture: Architecture<C>, given: Pick<C, 'd_in' | 'd_sae'> & Partial<C>): C {
+  const fields: Record<string, Field> = { ...baseFields, ...architecture.fields };
+  const config: Record<string, unknown> = { architecture: architecture.name };
+  const values = given as Record<string, unknown>;
+  const base = (architecture.base ?? {}) as Record<string, unknown>;
+  for (const [name, field] of Object.entries(fields)) {
+    const value = values[name] === undefined ? base[name] ?? field.default : values[name];
+    const must = problemOf(value, field);
+    if (must) refuse(name, value, must);
+    config[name] = value;
+  }
+  architecture.check?.(config as unknown as C);
+  return config as unknown as C;
 }
 
-export const topkDefaults = {
-  architecture: 'topk', k: 100, apply_b_dec_to_input: true, normalize_activations: 'none', decoder_init_norm: 0.1,
-  rescale_acts_by_decoder_norm: true, aux_loss_coefficient: 1,
-} as const;
+/** Throws `config`: the field, its value, what it must be. */
+export function refuse(name: string, value: unknown, must: string): never {
+  throw new CochleaError('config', `${name} is ${typeof value === 'number' ? value : JSON.stringify(value)}`, `it must be ${must}`);
+}
 
-/** Fills in defaults and throws `config` for values that cannot be. */
-export function topkConfig(fields: Pick<TopkConfig, 'd_in' | 'd_sae'> & Partial<TopkConfig>): TopkConfig {
-  const config: TopkConfig = { ...topkDefaults, ...fields };
-  const { d_in, d_sae, k, decoder_init_norm, aux_loss_coefficient } = config;
-  const wrong = (field: keyof TopkConfig, must: string): never => {
-    throw new CochleaError('config', `${field} is ${typeof config[field] === 'number' ? config[field] : JSON.stringify(config[field])}`, `it must be ${must}`);
-  };
-  const positive = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
-  if (!positive(d_in)) wrong('d_in', 'a positive whole number');
-  if (!positive(d_sae)) wrong('d_sae', 'a positive whole number');
-  if (!positive(k) || k > d_sae) wrong('k', `a whole number from 1 to d_sae (${d_sae})`);
-  if (decoder_init_norm !== null && !(decoder_init_norm > 0 && Number.isFinite(decoder_init_norm))) wrong('decoder_init_norm', 'a positive number or null');
-  if (!(aux_loss_coefficient >= 0 && Number.isFinite(aux_loss_coefficient))) wrong('aux_loss_coefficient', 'zero or a positive number');
-  rowNormalisation(config.normalize_activations);
-  return config;
+/** What a value of this field must be, when this one is not; undefined when it is right. */
+function problemOf(value: unknown, field: Field): string | undefined {
+  if (value === null && field.nullable) return undefined;
+  const or = field.nullable ? ' or null' : '';
+  switch (field.kind) {
+    case 'boolean': return typeof value === 'boolean' ? undefined : 'true or false';
+    case 'choice': return field.choices.includes(value as string) ? undefined : `one of ${field.choices.join(', ')}`;
+    case 'integers': return Array.isArray(value) && value.every((one) => Number.isSafeInteger(one) && one > 0) ? undefined : 'a list of positive whole numbers';
+    default: return numberProblem(value, field, or);
+  }
+}
+
+function numberProblem(value: unknown, field: Extract<Field, { kind: 'integer' | 'number' }>, or: string): string | undefined {
+  const { kind, above, least, most } = field;
+  const right = typeof value === 'number' && (kind === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value))
+    && (above === undefined || value > above) && (least === undefined || value >= least) && (most === undefined || value <= most);
+  if (right) return undefined;
+  const what = kind === 'integer' ? 'whole number' : 'number';
+  const ceiling = most === undefined ? '' : `, at most ${most}`;
+  if (above === 0 || (least === 1 && kind === 'integer')) return `a positive ${what}${ceiling}${or}`;
+  if (least === 0) return `zero or a positive ${what}${ceiling}${or}`;
+  return `a ${what}${above === undefined ? '' : ` above ${above}`}${least === undefined ? '' : ` of at least ${least}`}${ceiling}${or}`;
 }
 
 /** What the SAE itself does to each row. expected_average_only_in is a scale that the trainer applies. */
 export function rowNormalisation(normalizeActivations: string): keyof typeof rowNormalisations {
   if (normalizeActivations === 'expected_average_only_in') return 'none';
   if (Object.hasOwn(rowNormalisations, normalizeActivations)) return normalizeActivations as keyof typeof rowNormalisations;
-  throw new CochleaError('config', `normalize_activations is ${JSON.stringify(normalizeActivations)}`,
-    `it must be one of none, expected_average_only_in, ${Object.keys(rowNormalisations).slice(1).join(', ')}`);
-}
-
-/** Architectures that SAE.load runs. */
-export const inferenceArchitectures = ['topk', 'standard', 'jumprelu'] as const;
-
-/** Throws `config` unless this SAE can be run. */
-export function checkInference(config: SaelensConfig): void {
-  if (!(inferenceArchitectures as readonly string[]).includes(config.architecture)) {
-    throw new CochleaError('config', `SAEs of architecture ${config.architecture} cannot be run yet`, `these can: ${inferenceArchitectures.join(', ')}`);
-  }
-  rowNormalisation(config.normalize_activations);
+  return refuse('normalize_activations', normalizeActivations, `one of ${baseFields.normalize_activations.choices.join(', ')}`);
 }

@@ -1,5 +1,8 @@
-export { checkInference, type Compatibility, inferenceArchitectures, topkConfig, type TopkConfig, topkDefaults } from './config.ts';
+export type {
+  Architecture, BaseConfig, Compatibility, Exported, Field, InferenceContext, InferenceForm, InputTransform, Parameter, Step, StepInputs, StepResults, StepState, TrainingContext, TrainingForm,
+} from './architecture.ts';
+export { architectureOf, architectures, inferenceArchitectures, saeConfig, trainedArchitectures } from './architectures/index.ts';
+export { topk, topkConfig, type TopkConfig } from './architectures/topk.ts';
+export { baseFields, configOf } from './config.ts';
 export { dense, SAE, type SparseActs } from './sae.ts';
-export { topkTraining } from './topk.ts';
-export type { Parameter, StepInputs, StepResults, StepState, TrainingForm } from './training-form.ts';
-export { foldDecoderNorms, foldInputTransform, tensorsFromWeights, transpose, type Weights, weightsFromTensors } from './weights.ts';
+export { foldDecoderNorms, foldInputTransform, type ParameterName, tensorsFromWeights, transpose, type Weights, weightsFromTensors } from './weights.ts';

@@ -1,10 +1,11 @@
 /** The SAE that people hold: loaded from a folder, run on frames. */
 import { CochleaError } from '../errors.ts';
-import { readSaelensFolder, roundToBfloat16, type SaelensConfig, writeSaelensFolder } from '../formats/index.ts';
-import type { Gpu, Recorder, Tensor } from '../gpu/index.ts';
-import { activate, decodeDense, decodeSparse, encode, noLatent, prepareRows, roundBias, rowNorms, topkRows } from '../kernels/index.ts';
-import { checkInference, rowNormalisation } from './config.ts';
-import { chunkRows, compactTensor, shardRows, vectorTensor, weightTensor } from './layout.ts';
+import { readSaelensFolder, type SaelensConfig, writeSaelensFolder } from '../formats/index.ts';
+import type { Gpu, Tensor } from '../gpu/index.ts';
+import { noLatent } from '../kernels/index.ts';
+import type { BaseConfig, InferenceForm } from './architecture.ts';
+import { architectures, inferenceOf } from './architectures/index.ts';
+import { rowsAtATime } from './inference.ts';
 import { tensorsFromWeights, type Weights, weightsFromTensors } from './weights.ts';
 
 /** Active latents of some frames in CSR form; indices ascend within a row. */
@@ -16,69 +17,49 @@ export interface SparseActs {
   values: Float32Array;
 }
 
-/** Frames that are run at a time: enough to keep a GPU busy, few enough to answer soon. */
-const rowsAtATime = 1024;
-
 export class SAE {
   readonly config: SaelensConfig;
   readonly weights: Weights;
   readonly #gpu: Gpu;
   readonly #rows: number;
   readonly #owned: Tensor[] = [];
-  readonly #tensors: Record<'W_enc' | 'W_dec' | 'b_enc' | 'b_dec' | 'threshold' | 'norms' | 'frames' | 'centre' | 't' | 'xc' | 'rowAffine' | 'h' | 'r' | 'flags' | 'indices' | 'values' | 'noBias', Tensor>;
-  #norms: Float32Array | undefined;
+  readonly #form: InferenceForm;
 
   private constructor(gpu: Gpu, config: SaelensConfig, weights: Weights) {
-    const { d_in: dIn, d_sae: dSae } = config;
     this.#gpu = gpu;
     this.config = config;
     this.weights = weights;
-    this.#rows = chunkRows(gpu, dSae, rowsAtATime);
-    const perShard = shardRows(gpu, dIn, dSae);
+    this.#rows = rowsAtATime(gpu, config.d_sae);
     const own = (tensor: Tensor): Tensor => {
       this.#owned.push(tensor);
       return tensor;
     };
-    const vector = (label: string, n: number, dtype?: 'u32'): Tensor => own(vectorTensor(gpu, label, n, dtype));
-    const frames = (label: string): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: this.#rows, columns: dIn }));
-    this.#tensors = {
-      W_enc: own(weightTensor(gpu, 'W_enc', dIn, dSae, perShard)), W_dec: own(weightTensor(gpu, 'W_dec', dIn, dSae, perShard)),
-      b_enc: vector('b_enc', dSae), b_dec: vector('b_dec', dIn), threshold: vector('threshold', dSae), norms: vector('decoder norms', dSae),
-      frames: frames('frames'), centre: vector('centre', dIn), t: frames('target'), xc: frames('encoder input'),
-      rowAffine: own(compactTensor(gpu, 'row affine', this.#rows, 2)), h: own(compactTensor(gpu, 'pre-activations', this.#rows, dSae)),
-      r: frames('reconstruction'), flags: vector('flags', 1, 'u32'), noBias: vector('no bias', dSae),
-      indices: own(compactTensor(gpu, 'kept indices', this.#rows, this.#k, 'u32')), values: own(compactTensor(gpu, 'kept values', this.#rows, this.#k)),
-    };
+    try {
+      this.#form = inferenceOf(config)({ gpu, config, weights, rows: this.#rows, own });
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   /** An SAE on the GPU from weights in host memory. Throws `config` for what cannot be run, `gpu-memory` for what does not fit. */
   static async create(gpu: Gpu, config: SaelensConfig, weights: Weights): Promise<SAE> {
-    checkInference(config);
-    const k = config['k'];
-    if (config.architecture === 'topk' && !(Number.isSafeInteger(k) && (k as number) >= 1 && (k as number) <= config.d_sae)) {
-      throw new CochleaError('config', `k is ${JSON.stringify(k) ?? 'missing'}`, `a TopK SAE needs a whole number from 1 to d_sae (${config.d_sae})`);
-    }
-    const sae = await gpu.allocate(`an SAE of ${config.d_sae} latents`, () => new SAE(gpu, config, weights));
-    const { W_enc, W_dec, b_enc, b_dec, threshold, norms } = sae.#tensors;
-    gpu.upload(W_enc, weights.W_enc);
-    gpu.upload(W_dec, weights.W_dec);
-    gpu.upload(b_enc, weights.b_enc);
-    gpu.upload(b_dec, weights.b_dec);
-    if (weights.threshold) gpu.upload(threshold, weights.threshold);
-    if (config['rescale_acts_by_decoder_norm'] === true) {
-      const rec = gpu.record();
-      rowNorms(rec, { W: W_dec, norms });
-      rec.submit();
-      sae.#norms = await gpu.downloadFloats(norms);
-    }
-    return sae;
+    inferenceOf(config);
+    return gpu.allocate(`an SAE of ${config.d_sae} latents`, () => new SAE(gpu, config, weights));
   }
 
-  /** Reads a SAELens folder (cfg.json, sae_weights.safetensors), training or inference form. */
+  /**
+   * Reads a SAELens folder (cfg.json, sae_weights.safetensors), training or inference form. Of an architecture that exists for training only
+   * (batchtopk) it is what that is saved as.
+   */
   static async load(gpu: Gpu, folder: string): Promise<SAE> {
     const { config, tensors } = await readSaelensFolder(folder);
-    checkInference(config);
-    return SAE.create(gpu, config, weightsFromTensors(tensors));
+    const architecture = architectures.get(config.architecture);
+    const weights = weightsFromTensors(tensors);
+    if (!architecture?.export || architecture.infer) return SAE.create(gpu, config, weights);
+    const asItIs = { mean: new Float32Array(config.d_in), scale: 1 };
+    const exported = architecture.export(config as unknown as BaseConfig, weights, asItIs, Number(tensors.get('topk_threshold')?.data[0] ?? 0));
+    return SAE.create(gpu, { ...config, ...exported.fields, architecture: exported.architecture }, exported.weights);
   }
 
   get dIn(): number {
@@ -89,8 +70,14 @@ export class SAE {
     return this.config.d_sae;
   }
 
-  get #k(): number {
-    return this.config.architecture === 'topk' ? Number(this.config['k']) : 1;
+  /** Numbers in a reconstruction: d_in, but for transcoders. */
+  get dOut(): number {
+    return this.weights.b_dec.length;
+  }
+
+  /** Whether the rows of one call are one clip, in order, because each depends on those before it (temporal SAEs). */
+  get isSequential(): boolean {
+    return this.#form.sequence !== undefined;
   }
 
   /** Feature activations of frames x [rows, d_in], dense [rows, d_sae]. */
@@ -115,23 +102,23 @@ export class SAE {
   }
 
   /**
-   * Reconstructions [rows, d_in] of feature activations f [rows, d_sae]. Where normalize_activations works row by row, the result is
+   * Reconstructions [rows, d_out] of feature activations f [rows, d_sae]. Where normalize_activations works row by row, the result is
    * still normalised: only forward() knows the rows' own statistics.
    */
   async decode(f: Float32Array): Promise<Float32Array> {
+    const { acts, codes, r } = this.#form;
+    const norms = 'norms' in acts ? acts.norms : undefined;
     const rows = wholeRows(f.length, this.dSae, 'd_sae');
-    const { W_dec, b_dec, r, h, centre } = this.#tensors;
-    const result = new Float32Array(rows * this.dIn);
+    const result = new Float32Array(rows * this.dOut);
     for (let first = 0; first < rows; first += this.#rows) {
       const here = Math.min(this.#rows, rows - first);
-      const codes = f.slice(first * this.dSae, (first + here) * this.dSae);
-      if (this.#norms) for (let at = 0; at < codes.length; at++) codes[at]! /= Math.max(this.#norms[at % this.dSae]!, 1e-30);
-      this.#gpu.upload(h, codes);
+      const part = f.slice(first * this.dSae, (first + here) * this.dSae);
+      if (norms) for (let at = 0; at < part.length; at++) part[at]! /= Math.max(norms[at % this.dSae]!, 1e-30);
+      this.#gpu.upload(codes, part);
       const rec = this.#gpu.record();
-      decodeDense(rec, { f: h, W_dec, b_dec: this.#rounds ? centre : b_dec, r }, here);
-      if (this.#rounds) roundBias(rec, { a: r, bias: b_dec }, here);
+      this.#form.recordDecode(rec, here);
       rec.submit();
-      result.set((await this.#gpu.downloadFloats(r)).subarray(0, here * this.dIn), first * this.dIn);
+      result.set((await this.#gpu.downloadFloats(r)).subarray(0, here * this.dOut), first * this.dOut);
     }
     return result;
   }
@@ -146,78 +133,40 @@ export class SAE {
   }
 
   async #run(x: Float32Array, reconstruct: boolean): Promise<{ recon: Float32Array; acts: SparseActs }> {
+    const { frames, prepareInput } = this.#form;
     const rows = wholeRows(x.length, this.dIn, 'd_in');
-    const recon = new Float32Array(reconstruct ? rows * this.dIn : 0);
+    const recon = new Float32Array(reconstruct ? rows * this.dOut : 0);
     const parts: SparseActs[] = [];
+    await this.#form.sequence?.begin(rows);
     for (let first = 0; first < rows; first += this.#rows) {
       const here = Math.min(this.#rows, rows - first);
-      const frames = x.subarray(first * this.dIn, (first + here) * this.dIn);
-      this.#gpu.upload(this.#tensors.frames, this.#rounds ? this.#roundedInput(frames) : frames);
+      const part = x.subarray(first * this.dIn, (first + here) * this.dIn);
+      this.#gpu.upload(frames, prepareInput ? prepareInput(part) : part);
       const rec = this.#gpu.record();
-      this.#record(rec, here, reconstruct);
+      this.#form.record(rec, here, reconstruct);
       rec.submit();
       parts.push(await this.#readActs(here, first));
-      if (reconstruct) await this.#readReconstruction(here, recon.subarray(first * this.dIn, (first + here) * this.dIn));
+      if (reconstruct) await this.#readReconstruction(here, recon.subarray(first * this.dOut, (first + here) * this.dOut));
     }
     return { recon, acts: concatenate(parts) };
   }
 
-  #record(rec: Recorder, rows: number, reconstruct: boolean): void {
-    const { frames, centre, b_dec, t, xc, rowAffine, W_enc, W_dec, b_enc, h, r, flags, norms, threshold, indices, values, noBias } = this.#tensors;
-    const topk = this.config.architecture === 'topk';
-    const rounds = this.#rounds;
-    rec.clear(flags);
-    prepareRows(rec, { frames, centre, b_dec, t, xc, rowAffine }, rows,
-      { scale: 1, normalise: rowNormalisation(this.config.normalize_activations), subtractBDec: this.config.apply_b_dec_to_input && !rounds });
-    encode(rec, { xc, W_enc, b_enc: rounds ? noBias : b_enc, h }, 0, rows);
-    if (rounds) roundBias(rec, { a: h, bias: b_enc }, rows);
-    if (topk) topkRows(rec, { h, indices, values, flags, ...(this.#norms ? { norms } : {}) }, 0, rows, this.#k);
-    else activate(rec, { h, flags, threshold }, rows);
-    if (!reconstruct) return;
-    // The centre is all zeros: as a bias it adds nothing.
-    if (topk) decodeSparse(rec, { indices, values, W_dec, b_dec, r }, rows, rounds ? 0 : 1);
-    else decodeDense(rec, { f: h, W_dec, b_dec: rounds ? centre : b_dec, r }, rows);
-    if (rounds) roundBias(rec, { a: r, bias: b_dec }, rows);
-  }
-
-  /** An SAE saved in bfloat16 is run as torch runs it, rounding after every operation; with a row normalisation it is run in float32. */
-  get #rounds(): boolean {
-    return this.config.dtype === 'bfloat16' && rowNormalisation(this.config.normalize_activations) === 'none';
-  }
-
-  #roundedInput(frames: Float32Array): Float32Array {
-    const rounded = roundToBfloat16(frames);
-    if (!this.config.apply_b_dec_to_input) return rounded;
-    return roundToBfloat16(rounded.map((value, at) => value - this.weights.b_dec[at % this.dIn]!));
-  }
-
   async #readActs(rows: number, firstRow: number): Promise<SparseActs> {
-    const { flags, indices, values, h } = this.#tensors;
+    const { flags, acts } = this.#form;
     if ((await this.#gpu.downloadIntegers(flags))[0] !== 0) {
       throw new CochleaError('not-finite', `a pre-activation of frames ${firstRow} to ${firstRow + rows - 1} is NaN or infinite`, 'check the frames and the weights');
     }
-    if (this.config.architecture !== 'topk') return sparse((await this.#gpu.downloadFloats(h)).subarray(0, rows * this.dSae), rows, this.dSae);
-    const kept = await this.#gpu.downloadIntegers(indices);
-    const z = await this.#gpu.downloadFloats(values);
-    const offsets = new Uint32Array(rows + 1);
-    const outIndices: number[] = [], outValues: number[] = [];
-    for (let row = 0; row < rows; row++) {
-      for (let at = row * this.#k; at < (row + 1) * this.#k; at++) {
-        if (kept[at] === noLatent || !(z[at]! > 0)) continue;
-        outIndices.push(kept[at]!);
-        outValues.push(this.#norms ? z[at]! * this.#norms[kept[at]!]! : z[at]!);
-      }
-      offsets[row + 1] = outIndices.length;
-    }
-    return { rows, offsets, indices: Uint32Array.from(outIndices), values: Float32Array.from(outValues) };
+    if ('f' in acts) return sparse((await this.#gpu.downloadFloats(acts.f)).subarray(0, rows * this.dSae), rows, this.dSae);
+    return keptRows(await this.#gpu.downloadIntegers(acts.indices), await this.#gpu.downloadFloats(acts.values), rows, acts.indices.columns, acts.norms);
   }
 
   async #readReconstruction(rows: number, into: Float32Array): Promise<void> {
-    into.set((await this.#gpu.downloadFloats(this.#tensors.r)).subarray(0, rows * this.dIn));
-    if (rowNormalisation(this.config.normalize_activations) === 'none') return;
-    const affine = await this.#gpu.downloadFloats(this.#tensors.rowAffine);
+    const { r, rowAffine } = this.#form;
+    into.set((await this.#gpu.downloadFloats(r)).subarray(0, rows * this.dOut));
+    if (!rowAffine) return;
+    const affine = await this.#gpu.downloadFloats(rowAffine);
     for (let at = 0; at < into.length; at++) {
-      const row = Math.floor(at / this.dIn);
+      const row = Math.floor(at / this.dOut);
       into[at] = into[at]! * affine[row * 2]! + affine[row * 2 + 1]!;
     }
   }
@@ -242,6 +191,27 @@ function sparse(f: Float32Array, rows: number, columns: number): SparseActs {
     offsets[row + 1] = indices.length;
   }
   return { rows, offsets, indices: Uint32Array.from(indices), values: Float32Array.from(values) };
+}
+
+/** Kept pairs [.., k] as sparse rows: empty slots and zeros left out, latents ascending and each once, values larger by their latents' norms. */
+function keptRows(kept: Uint32Array, values: Float32Array, rows: number, k: number, norms: Float32Array | undefined): SparseActs {
+  const offsets = new Uint32Array(rows + 1);
+  const indices: number[] = [], found: number[] = [];
+  for (let row = 0; row < rows; row++) {
+    const slots: number[] = [];
+    for (let at = row * k; at < (row + 1) * k; at++) if (kept[at] !== noLatent && values[at] !== 0) slots.push(at);
+    if (slots.some((at, n) => n > 0 && kept[at]! < kept[slots[n - 1]!]!)) slots.sort((a, b) => kept[a]! - kept[b]! || a - b);
+    for (const at of slots) {
+      const latent = kept[at]!, value = norms ? values[at]! * norms[latent]! : values[at]!;
+      if (indices.length > offsets[row]! && indices.at(-1) === latent) found[found.length - 1]! += value;
+      else {
+        indices.push(latent);
+        found.push(value);
+      }
+    }
+    offsets[row + 1] = indices.length;
+  }
+  return { rows, offsets, indices: Uint32Array.from(indices), values: Float32Array.from(found) };
 }
 
 /** The matrix [rows, d_sae] of sparse activations. */

@@ -1,18 +1,34 @@
 /**
- * An SAE's parameters in host memory, latent-major as on the GPU: W_enc and W_dec are both [d_sae, d_in], row i being
+ * An SAE's parameters in host memory, latent-major as on the GPU: W_enc is [d_sae, d_in] and W_dec [d_sae, d_out], row i being
  * latent i. Files keep W_enc as [d_in, d_sae]; the transposition happens here and nowhere else.
  */
 import { CochleaError } from '../errors.ts';
 import type { SaelensTensor } from '../formats/index.ts';
 
+/** What an architecture has of these is its own business; all have a decoder. */
 export interface Weights {
-  W_enc: Float32Array;
   W_dec: Float32Array;
-  b_enc: Float32Array;
   b_dec: Float32Array;
-  /** JumpReLU's thresholds; none for other architectures. */
+  W_enc?: Float32Array;
+  b_enc?: Float32Array;
+  /** JumpReLU's thresholds, linear; trained as logarithms in the form of SAELens 6.18. */
   threshold?: Float32Array;
+  log_threshold?: Float32Array;
+  /** Gated SAEs'. */
+  b_gate?: Float32Array;
+  r_mag?: Float32Array;
+  b_mag?: Float32Array;
+  /** Transcoders' direct path [d_out, d_in]. */
+  W_skip?: Float32Array;
+  /** Temporal SAEs' attention layers, by their names in the file (`attn_layers.0.k_ctx.weight`, ...). */
+  attention?: Record<string, { shape: readonly number[]; data: Float32Array }>;
 }
+
+/** Weights that are plain arrays of numbers: those that are trained. */
+export type ParameterName = Exclude<keyof Weights, 'attention'>;
+
+/** Tensors of a file that have one number per latent. */
+const latentVectors = ['b_enc', 'threshold', 'log_threshold', 'b_gate', 'r_mag', 'b_mag'] as const;
 
 /** [rows, columns] to [columns, rows], in blocks that stay in cache. */
 export function transpose(matrix: ArrayLike<number>, rows: number, columns: number): Float32Array {
@@ -29,33 +45,33 @@ export function transpose(matrix: ArrayLike<number>, rows: number, columns: numb
   return result;
 }
 
-/** Weights of a SAELens file's tensors. */
+/** Weights of a SAELens file's tensors. A training form's scalar `topk_threshold` is not among them. */
 export function weightsFromTensors(tensors: ReadonlyMap<string, SaelensTensor>): Weights {
-  const take = (name: string): SaelensTensor => {
+  const floats = (name: string): Float32Array => {
     const tensor = tensors.get(name);
     if (!tensor) throw new CochleaError('file-damaged', `the SAE has no tensor ${name}`);
-    return tensor;
+    return Float32Array.from(tensor.data);
   };
-  const floats = (name: string): Float32Array => Float32Array.from(take(name).data);
-  const W_enc = take('W_enc');
-  const weights: Weights = {
-    W_enc: transpose(W_enc.data, W_enc.shape[0]!, W_enc.shape[1]!),
-    W_dec: floats('W_dec'), b_enc: floats('b_enc'), b_dec: floats('b_dec'),
-  };
-  if (tensors.has('threshold')) weights.threshold = floats('threshold');
+  const weights: Weights = { W_dec: floats('W_dec'), b_dec: floats('b_dec') };
+  const W_enc = tensors.get('W_enc');
+  if (W_enc) weights.W_enc = transpose(W_enc.data, W_enc.shape[0]!, W_enc.shape[1]!);
+  for (const name of [...latentVectors, 'W_skip'] as const) if (tensors.has(name)) weights[name] = floats(name);
+  const attention = [...tensors.keys()].filter((name) => name.startsWith('attn_layers.'));
+  if (attention.length > 0) weights.attention = Object.fromEntries(attention.map((name) => [name, { shape: tensors.get(name)!.shape, data: floats(name) }]));
   return weights;
 }
 
 /** The tensors of a SAELens file. */
 export function tensorsFromWeights(weights: Weights): Map<string, SaelensTensor> {
-  const dSae = weights.b_enc.length, dIn = weights.b_dec.length;
-  const tensors = new Map<string, SaelensTensor>([
-    ['W_enc', { shape: [dIn, dSae], data: transpose(weights.W_enc, dSae, dIn) }],
-    ['W_dec', { shape: [dSae, dIn], data: weights.W_dec }],
-    ['b_enc', { shape: [dSae], data: weights.b_enc }],
-    ['b_dec', { shape: [dIn], data: weights.b_dec }],
-  ]);
-  if (weights.threshold) tensors.set('threshold', { shape: [dSae], data: weights.threshold });
+  const { W_enc, W_dec, b_dec, W_skip } = weights;
+  const dOut = b_dec.length, dSae = W_dec.length / dOut;
+  const tensors = new Map<string, SaelensTensor>();
+  if (W_enc) tensors.set('W_enc', { shape: [W_enc.length / dSae, dSae], data: transpose(W_enc, dSae, W_enc.length / dSae) });
+  tensors.set('W_dec', { shape: [dSae, dOut], data: W_dec });
+  for (const name of latentVectors) if (weights[name]) tensors.set(name, { shape: [dSae], data: weights[name] });
+  tensors.set('b_dec', { shape: [dOut], data: b_dec });
+  for (const [name, tensor] of Object.entries(weights.attention ?? {})) tensors.set(name, tensor);
+  if (W_skip) tensors.set('W_skip', { shape: [dOut, W_skip.length / dOut], data: W_skip });
   return tensors;
 }
 
@@ -64,27 +80,28 @@ export function tensorsFromWeights(weights: Weights): Map<string, SaelensTensor>
  * do not change:
  *
  *   W_enc' = scale W_enc,   W_dec' = W_dec / scale,   b_dec' = b_dec / scale + mean
- *   b_enc' = b_enc - scale W_enc mean      where b_dec is not subtracted from the input; else b_enc
+ *   b' = b - factor scale W_enc mean      where b_dec is not subtracted from the input; else b
  *
- * Decoder norms become norms / scale: folding those in afterwards gives activations 1 / scale times the trained ones.
- * Computed in float64.
+ * with the biases b_enc and b_gate (factor 1) and b_mag (factor exp(r_mag)). Decoder norms become norms / scale: folding
+ * those in afterwards gives activations 1 / scale times the trained ones. Computed in float64.
  */
 export function foldInputTransform(weights: Weights, mean: ArrayLike<number>, scale: number, applyBDecToInput: boolean): Weights {
-  const dIn = weights.b_dec.length, dSae = weights.b_enc.length;
-  const b_enc = Float32Array.from(weights.b_enc);
-  if (!applyBDecToInput) {
-    for (let i = 0; i < dSae; i++) {
-      let shift = 0;
-      for (let d = 0; d < dIn; d++) shift += weights.W_enc[i * dIn + d]! * mean[d]!;
-      b_enc[i] = weights.b_enc[i]! - scale * shift;
-    }
-  }
-  return {
-    ...weights, b_enc,
-    W_enc: weights.W_enc.map((value) => value * scale),
-    W_dec: weights.W_dec.map((value) => value / scale),
-    b_dec: weights.b_dec.map((value, d) => value / scale + mean[d]!),
-  };
+  const { W_enc, W_dec, b_dec, r_mag } = weights;
+  const folded: Weights = { ...weights, W_dec: W_dec.map((value) => value / scale), b_dec: b_dec.map((value, d) => value / scale + mean[d]!) };
+  if (!W_enc) return folded;
+  folded.W_enc = W_enc.map((value) => value * scale);
+  if (applyBDecToInput) return folded;
+  const shift = (i: number): number => scale * rowProduct(W_enc, i, mean);
+  for (const name of ['b_enc', 'b_gate'] as const) if (weights[name]) folded[name] = weights[name].map((bias, i) => bias - shift(i));
+  if (weights.b_mag && r_mag) folded.b_mag = weights.b_mag.map((bias, i) => bias - Math.exp(r_mag[i]!) * shift(i));
+  return folded;
+}
+
+/** Row i of a latent-major matrix times a vector. */
+export function rowProduct(matrix: Float32Array, i: number, vector: ArrayLike<number>): number {
+  let sum = 0;
+  for (let d = 0, n = vector.length; d < n; d++) sum += matrix[i * n + d]! * vector[d]!;
+  return sum;
 }
 
 /**
@@ -92,25 +109,23 @@ export function foldInputTransform(weights: Weights, mean: ArrayLike<number>, sc
  * from zero by 1e-8, as SAELens does since 6.22.3.
  */
 export function foldDecoderNorms(weights: Weights): Weights {
-  const dIn = weights.b_dec.length;
   const norms = decoderNorms(weights);
-  const byRow = (matrix: Float32Array, factor: (norm: number) => number): Float32Array =>
-    matrix.map((value, at) => value * factor(norms[Math.floor(at / dIn)]!));
-  const folded: Weights = {
-    ...weights,
-    W_enc: byRow(weights.W_enc, (norm) => norm),
-    W_dec: byRow(weights.W_dec, (norm) => 1 / norm),
-    b_enc: weights.b_enc.map((value, i) => value * norms[i]!),
+  const byRow = (matrix: Float32Array, factor: (norm: number) => number): Float32Array => {
+    const columns = matrix.length / norms.length;
+    return matrix.map((value, at) => value * factor(norms[Math.floor(at / columns)]!));
   };
-  if (weights.threshold) folded.threshold = weights.threshold.map((value, i) => value * norms[i]!);
+  const folded: Weights = { ...weights, W_dec: byRow(weights.W_dec, (norm) => 1 / norm) };
+  if (weights.W_enc) folded.W_enc = byRow(weights.W_enc, (norm) => norm);
+  for (const name of ['b_enc', 'b_gate', 'b_mag', 'threshold'] as const) if (weights[name]) folded[name] = weights[name].map((value, i) => value * norms[i]!);
+  if (weights.log_threshold) folded.log_threshold = weights.log_threshold.map((value, i) => value + Math.log(norms[i]!));
   return folded;
 }
 
-function decoderNorms(weights: Weights): Float64Array {
-  const dIn = weights.b_dec.length;
-  return Float64Array.from(weights.b_enc, (_, i) => {
+function decoderNorms({ W_dec, b_dec }: Weights): Float64Array {
+  const dOut = b_dec.length;
+  return Float64Array.from({ length: W_dec.length / dOut }, (_, i) => {
     let squares = 0;
-    for (let d = 0; d < dIn; d++) squares += weights.W_dec[i * dIn + d]! ** 2;
+    for (let d = 0; d < dOut; d++) squares += W_dec[i * dOut + d]! ** 2;
     return Math.max(Math.sqrt(squares), 1e-8);
   });
 }

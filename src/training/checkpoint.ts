@@ -1,31 +1,45 @@
 /**
- * Checkpoints of a run: folders `checkpoints/step-00000100` with the trainer's tensors and a small JSON. A folder is
- * written under another name and renamed when it is whole; the two newest are kept, so that one survives any crash.
+ * Checkpoints of a run: folders `checkpoints/step-00000100` with the tensors of each SAE's trainer and one small JSON. A folder is written
+ * under another name and renamed when it is whole, with all SAEs in it; the two newest are kept, so that one survives any crash.
  */
 import type { MixingState } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
 import { type Json, openSafetensors, writeSafetensors } from '../formats/index.ts';
 import { runtime } from '../runtime/index.ts';
-import type { InputTransform, TrainerState } from './trainer.ts';
+import type { InputTransform } from '../sae/index.ts';
+import type { StartStatistics } from './start-statistics.ts';
+import type { TrainerState } from './trainer.ts';
 
-const version = 1;
+const version = 3;
 const kept = 2;
 
 export interface Checkpoint {
-  trainer: TrainerState;
+  /** Steps done. */
+  step: number;
   mixing: MixingState;
-  input: InputTransform;
   /** What decides the bits of the run; a run with other settings cannot go on from here. */
   settings: Record<string, Json>;
+  /** By the SAEs' names, '' for that of a run of one. */
+  saes: ReadonlyMap<string, SavedSae>;
 }
+
+/** One SAE's part. The tensors of all need not be in memory together. */
+export interface SavedSae {
+  input: InputTransform;
+  start: StartStatistics;
+  state(): Promise<TrainerState>;
+}
+
+type Fields = Record<string, Json>;
 
 const { paths, files } = runtime;
 const folderOf = (out: string): string => paths.join(out, 'checkpoints');
 const nameOf = (step: number): string => `step-${String(step).padStart(8, '0')}`;
+const tensorFile = (sae: string): string => `${sae === '' ? 'state' : sae}.safetensors`;
 
 /** Writes the checkpoint and removes all but the newest two. */
 export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Promise<void> {
-  const name = nameOf(checkpoint.trainer.step);
+  const name = nameOf(checkpoint.step);
   const partial = paths.join(folderOf(out), `${name}.partial`);
   const target = paths.join(folderOf(out), name);
   await files.remove(partial);
@@ -40,17 +54,25 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Prom
   for (const old of (await checkpointNames(out)).slice(0, -kept)) await files.remove(paths.join(folderOf(out), old));
 }
 
-async function writeInto(folder: string, { trainer, mixing, input, settings }: Checkpoint): Promise<void> {
-  const tensors = [...trainer.tensors, ['input_mean', input.mean] as const].map(([tensor, data]) => ({
+async function writeInto(folder: string, { step, mixing, settings, saes }: Checkpoint): Promise<void> {
+  const parts: Record<string, Fields> = {};
+  for (const [name, sae] of saes) parts[name] = await writeSae(paths.join(folder, tensorFile(name)), sae);
+  const state = { version, step, mixing: { ...mixing }, settings, saes: parts };
+  await files.write(paths.join(folder, 'state.json'), `${JSON.stringify({ ...state, sha256: stateDigest(state) }, null, 2)}\n`);
+}
+
+async function writeSae(path: string, { input, start, state }: SavedSae): Promise<Fields> {
+  const trainer = await state();
+  const { target } = input;
+  const all = [...trainer.tensors, ['input_mean', input.mean] as const, ...(target ? [['target_mean', target.mean] as const] : [])];
+  await writeSafetensors(path, all.map(([tensor, data]) => ({
     name: tensor, dtype: data instanceof Float32Array ? 'F32' as const : 'U32' as const, shape: [data.length],
     data: data instanceof Float32Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-  }));
-  await writeSafetensors(paths.join(folder, 'state.safetensors'), tensors);
-  const state = {
-    version, step: trainer.step, fired_rows: trainer.firedRows, fired_rows_before: trainer.firedRowsBefore,
-    mixing: { ...mixing }, input_scale: input.scale, settings, tensors_sha256: await fileDigest(paths.join(folder, 'state.safetensors')),
+  })));
+  return {
+    fired_rows: trainer.firedRows, fired_rows_before: trainer.firedRowsBefore, topk_threshold: trainer.topkThreshold, input_scale: input.scale,
+    ...(target ? { target_scale: target.scale } : {}), start: { ...start }, tensors_sha256: await fileDigest(path),
   };
-  await files.write(paths.join(folder, 'state.json'), `${JSON.stringify({ ...state, sha256: stateDigest(state) }, null, 2)}\n`);
 }
 
 /** Names of whole checkpoints, oldest first. */
@@ -85,9 +107,9 @@ async function readOne(folder: string): Promise<Checkpoint> {
   const damaged = (why: string): never => {
     throw new CochleaError('file-damaged', `${path} ${why}`);
   };
-  let sealed: Record<string, Json> = {};
+  let sealed: Fields = {};
   try {
-    sealed = JSON.parse(await files.readText(path)) as Record<string, Json>;
+    sealed = JSON.parse(await files.readText(path)) as Fields;
   } catch (error) {
     if (error instanceof CochleaError) throw error;
     damaged('is not JSON');
@@ -96,31 +118,48 @@ async function readOne(folder: string): Promise<Checkpoint> {
   const { sha256, ...state } = sealed;
   if (sha256 !== stateDigest(state)) damaged('does not have the checksum that it gives');
   if (state['version'] !== version) damaged(`is of version ${JSON.stringify(state['version'])}, not ${version}`);
-  const tensorPath = paths.join(folder, 'state.safetensors');
-  if (await fileDigest(tensorPath) !== state['tensors_sha256']) throw new CochleaError('file-damaged', `${tensorPath} does not have the checksum that ${path} gives`);
+  const step = Number(state['step']);
+  const saes = new Map<string, SavedSae>();
+  for (const [name, part] of Object.entries(state['saes'] as Record<string, Fields>)) saes.set(name, await readSae(folder, name, part, step));
+  return { step, mixing: state['mixing'] as unknown as MixingState, settings: state['settings'] as Record<string, Json>, saes };
+}
+
+/** Checks the tensors and reads the small ones. */
+async function readSae(folder: string, name: string, part: Fields, step: number): Promise<SavedSae> {
+  const path = paths.join(folder, tensorFile(name));
+  if (await fileDigest(path) !== part['tensors_sha256']) {
+    throw new CochleaError('file-damaged', `${path} does not have the checksum that ${paths.join(folder, 'state.json')} gives`);
+  }
+  const means = await readTensors(path, (tensor) => meanNames.includes(tensor));
+  const transform = (which: 'input' | 'target') => ({ mean: means.get(`${which}_mean`) as Float32Array, scale: Number(part[`${which}_scale`]) });
+  return {
+    input: means.has('target_mean') ? { ...transform('input'), target: transform('target') } : transform('input'),
+    start: part['start'] as unknown as StartStatistics,
+    state: async () => ({
+      step, firedRows: Number(part['fired_rows']), firedRowsBefore: Number(part['fired_rows_before']), topkThreshold: Number(part['topk_threshold']),
+      tensors: await readTensors(path, (tensor) => !meanNames.includes(tensor)),
+    }),
+  };
+}
+
+const meanNames = ['input_mean', 'target_mean'];
+
+async function readTensors(path: string, wanted: (name: string) => boolean): Promise<Map<string, Float32Array | Uint32Array>> {
   const tensors = new Map<string, Float32Array | Uint32Array>();
-  const file = await openSafetensors(tensorPath);
+  const file = await openSafetensors(path);
   try {
     for (const [name, { dtype }] of file.tensors) {
-      if (dtype === 'F32') tensors.set(name, await file.readFloat32(name));
-      else tensors.set(name, Uint32Array.from(await file.readFloat64(name)));
+      if (!wanted(name)) continue;
+      tensors.set(name, dtype === 'F32' ? await file.readFloat32(name) : Uint32Array.from(await file.readFloat64(name)));
     }
   } finally {
     await file.close();
   }
-  const mean = tensors.get('input_mean');
-  tensors.delete('input_mean');
-  if (!(mean instanceof Float32Array)) return damaged('has no input mean');
-  return {
-    trainer: { step: Number(state['step']), firedRows: Number(state['fired_rows']), firedRowsBefore: Number(state['fired_rows_before']), tensors },
-    mixing: state['mixing'] as unknown as MixingState,
-    input: { mean, scale: Number(state['input_scale']) },
-    settings: state['settings'] as Record<string, Json>,
-  };
+  return tensors;
 }
 
 /** Of what the JSON says, however it is laid out. */
-function stateDigest(state: Record<string, Json>): string {
+function stateDigest(state: Fields): string {
   const hash = runtime.sha256();
   hash.update(new TextEncoder().encode(JSON.stringify(state)));
   return hash.hex();

@@ -1,14 +1,13 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
-import type { StepMetrics } from './trainer.ts';
+import type { StepMetrics } from './step-metrics.ts';
 
-/** The names under which SAELens logs each metric. */
+/** The names under which SAELens logs each metric; losses are `losses/<name>` and coefficients `details/<name>_coefficient`. */
 export const metricNames = {
-  step: 'step', learningRate: 'details/current_learning_rate', overallLoss: 'losses/overall_loss', mseLoss: 'losses/mse_loss',
-  auxiliaryLoss: 'losses/auxiliary_reconstruction_loss', explainedVariance: 'metrics/explained_variance',
-  explainedVarianceLegacy: 'metrics/explained_variance_legacy', l0: 'metrics/l0', dead: 'sparsity/dead_features',
+  step: 'step', learningRate: 'details/current_learning_rate', overallLoss: 'losses/overall_loss', explainedVariance: 'metrics/explained_variance',
+  explainedVarianceLegacy: 'metrics/explained_variance_legacy', l0: 'metrics/l0', topkThreshold: 'metrics/topk_threshold', dead: 'sparsity/dead_features',
   meanPassesSinceFired: 'sparsity/mean_passes_since_fired', gradientNorm: 'details/gradient_norm',
-} as const satisfies Record<keyof StepMetrics, string>;
+} as const satisfies Record<keyof Omit<StepMetrics, 'losses' | 'coefficients'>, string>;
 
 /** metrics.jsonl of a run: every n-th step, and the first and last. Lines are collected and written in a batch. */
 export class MetricsLog {
@@ -47,7 +46,13 @@ export class MetricsLog {
 }
 
 function line(metrics: StepMetrics): string {
-  return `${JSON.stringify(Object.fromEntries(Object.entries(metricNames).map(([field, name]) => [name, metrics[field as keyof StepMetrics]])))}\n`;
+  const fields: Record<string, number | undefined> = {};
+  for (const [field, name] of Object.entries(metricNames)) {
+    fields[name] = metrics[field as keyof typeof metricNames];
+    if (field === 'overallLoss') for (const [loss, value] of Object.entries(metrics.losses)) fields[`losses/${loss}`] = value;
+  }
+  for (const [coefficient, value] of Object.entries(metrics.coefficients)) fields[`details/${coefficient}_coefficient`] = value;
+  return `${JSON.stringify(fields)}\n`;
 }
 
 /** Reads a metrics.jsonl; a torn last line is left out, what is null there (JSON has no infinity) is NaN. Empty when there is no file. */
@@ -56,10 +61,17 @@ export async function readMetrics(path: string): Promise<StepMetrics[]> {
   const lines = (await runtime.files.readText(path)).split('\n').slice(0, -1);
   return lines.map((text, index) => {
     try {
-      const fields = JSON.parse(text) as Record<string, number | null>;
-      return Object.fromEntries(Object.entries(metricNames).map(([field, name]) => [field, fields[name] ?? NaN])) as unknown as StepMetrics;
+      return metricsOf(JSON.parse(text) as Record<string, number | null>);
     } catch {
       throw new CochleaError('file-damaged', `${path}: line ${index + 1} is not JSON`);
     }
   });
+}
+
+function metricsOf(fields: Record<string, number | null>): StepMetrics {
+  const metrics: Record<string, unknown> = {};
+  for (const [field, name] of Object.entries(metricNames)) if (name in fields) metrics[field] = fields[name] ?? NaN;
+  const named = (pattern: RegExp): Record<string, number> =>
+    Object.fromEntries(Object.entries(fields).flatMap(([name, value]) => pattern.exec(name)?.[1] ? [[pattern.exec(name)![1]!, value ?? NaN]] : []));
+  return { ...metrics, losses: named(/^losses\/(?!overall_loss$)(.*)$/), coefficients: named(/^details\/(.*)_coefficient$/) } as unknown as StepMetrics;
 }

@@ -1,34 +1,36 @@
-/** A whole training run over a source of frames: from nothing or a checkpoint to a folder that SAELens loads. */
-import { type ActivationInfo, type FrameSource, MixingBuffer } from '../activations/index.ts';
+/** Whole training runs over a source of frames: from nothing or a checkpoint to folders that SAELens loads. */
+import { type FrameSource, MixingBuffer } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
-import { type Json, logSparsity, writeSaelensFolder } from '../formats/index.ts';
+import type { Json } from '../formats/index.ts';
 import type { Gpu } from '../gpu/index.ts';
 import { runtime } from '../runtime/index.ts';
-import { type Compatibility, tensorsFromWeights, topkConfig, type TopkConfig } from '../sae/index.ts';
-import { type Checkpoint, readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { architectureOf, type BaseConfig, type Compatibility, saeConfig } from '../sae/index.ts';
+import type { Checkpoint } from './checkpoint.ts';
 import { totalSteps, trainerConfig, type TrainerConfig } from './config.ts';
-import { audioMetadata, inferenceForm } from './export.ts';
-import { MetricsLog, readMetrics } from './metrics-log.ts';
-import { type InputTransform, type StepMetrics, Trainer } from './trainer.ts';
+import { inputTransform } from './input-transform.ts';
+import { type Running, type RunProgress, type Trained, trainSteps } from './loop.ts';
+import { MetricsLog } from './metrics-log.ts';
+import { finished, type Member, memberSettings, runSettings, saveSae, startingPoint, type StreamSettings, writeRecord } from './run-folder.ts';
+import type { StepMetrics } from './step-metrics.ts';
+import { StreamInputs } from './stream-inputs.ts';
+import { streamShape, Trainer } from './trainer.ts';
 
-/** Steps between reads of the metrics. The GPU works on one window while the host reads the one before. */
-const window = 8;
-
-export interface RunOptions {
+/** The stream of batches, and what a run does beside training. */
+export interface StreamOptions {
   gpu: Gpu;
   source: FrameSource;
   /** Folder for everything the run writes. */
   out: string;
-  sae: TopkConfig;
-  training: TrainerConfig;
-  /** Subtract the mean frame before training (folded into the weights at the end). */
-  centre: boolean;
   /** Rows that are mixed with each other. */
   bufferRows: number;
   /** False: frames are taken in stored order. */
   shuffle: boolean;
   dropNonFinite?: boolean;
-  compatibility?: Compatibility;
+  /**
+   * Batches have only frames that have one before them in their clip. Always so where an SAE compares with it; asked for, an SAE that does not gets
+   * the same batches alone as among such.
+   */
+  pairs?: boolean;
   /** Steps between lines of metrics.jsonl. */
   logEvery?: number;
   /** Steps between checkpoints, and minutes between them; 0 for never. */
@@ -39,29 +41,49 @@ export interface RunOptions {
   /** More settings to be written beside the result. */
   record?: Record<string, Json>;
   signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
   onNotice?: (line: string) => void;
 }
 
-export interface Progress {
-  metrics: StepMetrics;
-  steps: number;
-  framesPerSecond: number;
-  secondsLeft: number;
-  epoch: number;
+/** One SAE, and how it trains. */
+export interface SaeOptions {
+  sae: BaseConfig;
+  /** Its seed is that of the initialisation. */
+  training: TrainerConfig;
+  /** Subtract the mean frame before training (folded into the weights at the end). */
+  centre: boolean;
+  compatibility?: Compatibility;
 }
 
-export interface RunResult {
+export interface RunOptions extends StreamOptions, SaeOptions {
+  /** Of the order of the frames; that of `training` unless told. */
+  mixingSeed?: number;
+  onProgress?: (progress: Progress) => void;
+}
+
+export interface ManyOptions extends StreamOptions {
+  /** Batch size and total_training_samples are the same for all; each is written to a folder of its name in `out`. */
+  saes: readonly (SaeOptions & { name: string })[];
+  mixingSeed: number;
+  onProgress?: (progress: ManyProgress) => void;
+}
+
+export interface Progress extends Omit<RunProgress, 'metrics'> {
+  metrics: StepMetrics;
+}
+
+export interface ManyProgress extends Omit<RunProgress, 'metrics'> {
+  saes: readonly { name: string; metrics: StepMetrics }[];
+}
+
+export interface RunResult extends Trained {
   out: string;
   /** Of the last step. */
   final: StepMetrics;
-  steps: number;
-  /** Steps that this call trained. */
-  trained: number;
-  seconds: number;
-  framesPerSecond: number;
-  /** Frames left out because they were not finite. */
-  dropped: number;
+}
+
+export interface ManyResult extends Trained {
+  out: string;
+  saes: { name: string; out: string; final: StepMetrics }[];
 }
 
 /**
@@ -69,122 +91,135 @@ export interface RunResult {
  * `file-exists` when `out` holds a run already, `interrupted` after a checkpoint when `signal` aborts, and what sources and the GPU throw.
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
-  const { gpu, source, out } = options;
-  const sae = topkConfig({ ...options.sae, d_in: source.dIn });
-  const training = trainerConfig(options.training);
-  const settings = runSettings(options, sae, training);
-  const finished = options.resume ? await finishedRun(out, settings, totalSteps(training)) : undefined;
-  if (finished) return finished;
-  const found = await startingPoint(out, options.resume ?? false, settings, options.onNotice);
-  const input = found?.input ?? await inputTransform(source, sae, options.centre);
-  const buffer = new MixingBuffer(options.signal ? until(options.signal, source) : source, {
-    seed: training.seed, bufferRows: options.bufferRows, batchRows: training.train_batch_size_samples, shuffle: options.shuffle, dropNonFinite: options.dropNonFinite ?? false,
-  });
-  const trainer = await Trainer.create({ gpu, sae, training, input, compatibility: options.compatibility ?? 'corrected' });
-  try {
-    if (found) {
-      trainer.restore(found.trainer);
-      await buffer.restore(found.mixing);
+  const { onProgress, mixingSeed = options.training.seed } = options;
+  const { finals, ...trained } = await trainAll(options, mixingSeed, [{ ...options, name: '' }], onProgress && (({ metrics, ...rest }) => onProgress({ ...rest, metrics: metrics[0]! })));
+  return { out: options.out, final: finals[0]!, ...trained };
+}
+
+/**
+ * The same for many SAEs on one stream: every batch is read, mixed and uploaded once, and all train on it. Each leaves the bytes in `out/name` that
+ * trainRun leaves with the same mixingSeed (and `pairs`), whatever the others are; one checkpoint holds them all. One that ends in numbers
+ * that are none ends the run.
+ */
+export async function trainMany(options: ManyOptions): Promise<ManyResult> {
+  const { saes, out, mixingSeed, onProgress } = options;
+  checkNames(saes.map(({ name }) => name));
+  const { finals, ...trained } = await trainAll(options, mixingSeed, saes, onProgress && (({ metrics, ...rest }) => (
+    onProgress({ ...rest, saes: metrics.map((ofSae, n) => ({ name: saes[n]!.name, metrics: ofSae })) }))));
+  return { out, saes: saes.map(({ name }, n) => ({ name, out: runtime.paths.join(out, name), final: finals[n]! })), ...trained };
+}
+
+function checkNames(names: readonly string[]): void {
+  if (names.length === 0) throw new CochleaError('config', 'there is no SAE to train');
+  const seen = new Set<string>();
+  for (const name of names) {
+    const folded = name.toLowerCase(); // file systems may not tell A from a
+    if (!/^[a-z0-9][a-z0-9._-]*$/.test(folded) || folded === 'checkpoints') {
+      throw new CochleaError('config', `an SAE cannot have the name ${JSON.stringify(name)}`, 'it becomes a folder: letters, digits, and . _ - behind the first');
     }
-    await runtime.files.write(runtime.paths.join(out, 'run.json'), `${JSON.stringify({ ...options.record, ...settings, adapter: { ...gpu.adapter } }, null, 2)}\n`);
-    const result = await loop(options, trainer, buffer, settings);
-    await save(options, trainer, source.info, result.final);
-    return result;
+    if (seen.has(folded)) throw new CochleaError('config', `two SAEs have the name ${name}`, 'each needs a folder of its own');
+    seen.add(folded);
+  }
+}
+
+async function trainAll(options: StreamOptions, mixingSeed: number, saes: readonly (SaeOptions & { name: string })[], onProgress?: (progress: RunProgress) => void): Promise<Trained & { finals: StepMetrics[] }> {
+  const { gpu, source, out, resume = false, onNotice } = options;
+  const { members, pairs } = membersOf(options, mixingSeed, saes);
+  const { training } = members[0]!;
+  const steps = totalSteps(training), rows = training.train_batch_size_samples;
+  if (resume) {
+    const finals = [];
+    for (const member of members) finals.push(await finished(member, steps));
+    if (finals.every((final) => final !== undefined)) {
+      await runtime.files.remove(checkpointsOf(out)); // what a kill left while they were being removed
+      return { finals, steps, trained: 0, seconds: 0, framesPerSecond: 0, dropped: 0 };
+    }
+  }
+  const found = await startingPoint(out, members, resume, onNotice);
+  const shape = streamShape(members.map(({ sae }) => sae), rows);
+  const buffer = new MixingBuffer(options.signal ? until(options.signal, source) : source, {
+    seed: mixingSeed, bufferRows: options.bufferRows, batchRows: rows, shuffle: options.shuffle, dropNonFinite: options.dropNonFinite ?? false,
+    target: shape.dOut !== undefined, previous: pairs,
+  });
+  const running: Running[] = [];
+  let stream: StreamInputs | undefined;
+  try {
+    stream = await gpu.allocate(`batches of ${rows} frames of ${source.dIn} numbers`, () => new StreamInputs(gpu, shape));
+    for (const member of members) running.push(await start(options, member, stream, found, steps));
+    if (found) await buffer.restore(found.mixing);
+    for (const { member } of running) await writeRecord(member, options.record, gpu.adapter);
+    const settings = runSettings(members);
+    const trained = await trainSteps({ ...options, running, stream, buffer, settings, ...(onProgress ? { onProgress } : {}) });
+    for (const { member, trainer, last, start } of running) {
+      await writeRecord(member, options.record, gpu.adapter, start);
+      await saveSae(member, trainer, last!, start!, source);
+    }
+    await runtime.files.remove(checkpointsOf(out)); // they have done their work
+    return { ...trained, finals: running.map(({ last }) => last!) };
   } catch (error) {
     throw await withWayOn(error, out);
   } finally {
     await buffer.close();
+    for (const { trainer } of running) trainer.dispose();
+    stream?.dispose();
+  }
+}
+
+const checkpointsOf = (out: string): string => runtime.paths.join(out, 'checkpoints');
+
+/** The SAEs of a run with everything that decides their bits. Throws `config` for those that cannot share a stream, and for one that the stream does not suit. */
+function membersOf(options: StreamOptions, mixingSeed: number, saes: readonly (SaeOptions & { name: string })[]): { members: Member[]; pairs: boolean } {
+  const { source, out, bufferRows, shuffle, dropNonFinite = false } = options;
+  const needs = (what: 'targets' | 'previous') => ({ sae }: SaeOptions): boolean => architectureOf(sae.architecture).needs === what;
+  const pairs = (options.pairs ?? false) || saes.some(needs('previous'));
+  const transcoder = saes.find(needs('targets'));
+  if (transcoder && (source.dOut === undefined || !source.targetInfo || !source.targetStatistics)) {
+    throw new CochleaError('config', `a ${transcoder.sae.architecture} needs targets, and the frames of ${source.info.hook || 'the source'} have none`,
+      'extract them with --target-hook, or give a .safetensors file with tensors `x` and `y`');
+  }
+  const stream: StreamSettings = { source, mixingSeed, bufferRows, shuffle, dropNonFinite, pairs };
+  const members = saes.map(({ name, sae, training, centre, compatibility = 'corrected' }): Member => {
+    const parts = {
+      sae: saeConfig({ ...sae, d_in: source.dIn, ...(source.dOut === undefined ? {} : { d_out: source.dOut }) }),
+      training: trainerConfig(training), centre, compatibility,
+    };
+    return { name, folder: name === '' ? out : runtime.paths.join(out, name), ...parts, settings: memberSettings(parts, stream) };
+  });
+  for (const field of ['train_batch_size_samples', 'total_training_samples'] as const) {
+    const other = members.find(({ training }) => training[field] !== members[0]!.training[field]);
+    if (other) throw new CochleaError('config', `${field} of ${other.name} is ${other.training[field]}, of ${members[0]!.name} ${members[0]!.training[field]}`, 'SAEs on one stream share their batches');
+  }
+  return { members, pairs };
+}
+
+/** A trainer at the run's first step: initialised, or as the checkpoint left it. */
+async function start({ gpu, source, logEvery = 10 }: StreamOptions, member: Member, stream: StreamInputs, found: Checkpoint | undefined, steps: number): Promise<Running> {
+  const { sae, training, centre, compatibility, folder, name } = member;
+  const saved = found?.saes.get(name);
+  const input = saved?.input ?? await inputTransform(source, sae, centre);
+  const trainer = await Trainer.create({ gpu, sae, training, input, compatibility, stream });
+  try {
+    if (saved) trainer.restore(await saved.state());
+    const log = await MetricsLog.open(runtime.paths.join(folder, 'metrics.jsonl'), logEvery, trainer.step, steps);
+    return { member, trainer, log, start: saved?.start, last: log.last };
+  } catch (error) {
     trainer.dispose();
+    throw error;
   }
 }
 
 /** A disk that is full, and what else can be mended, ends a run that can go on: says so. */
 async function withWayOn(error: unknown, out: string): Promise<unknown> {
-  if (!(error instanceof CochleaError) || error.code !== 'file-system' || !await runtime.files.info(runtime.paths.join(out, 'checkpoints'))) return error;
+  if (!(error instanceof CochleaError) || error.code !== 'file-system' || !await runtime.files.info(checkpointsOf(out))) return error;
   return new CochleaError(error.code, error.message, 'when that is mended, the same command with --resume goes on', { cause: error });
 }
 
-/** Everything that decides the bits of a run, apart from the data's own content. */
-function runSettings(options: RunOptions, sae: TopkConfig, training: TrainerConfig): Record<string, Json> {
-  const { source, centre, bufferRows, shuffle, dropNonFinite = false, compatibility = 'corrected' } = options;
-  return {
-    sae: { ...sae }, training: { ...training }, centre, mixing_buffer: bufferRows, shuffle, drop_non_finite: dropNonFinite, compatibility,
-    activations: { ...source.info },
-  };
-}
-
-/** What an earlier call left, when it trained all steps and saved: cfg.json is written last. Throws `config` when it had other settings. */
-async function finishedRun(out: string, settings: Record<string, Json>, steps: number): Promise<RunResult | undefined> {
-  const { files, paths } = runtime;
-  if (!await files.info(paths.join(out, 'cfg.json'))) return undefined;
-  const recordPath = paths.join(out, 'run.json'), metricsPath = paths.join(out, 'metrics.jsonl');
-  if (!await files.info(recordPath)) throw new CochleaError('file-exists', `${out} holds an SAE that was not trained here`, 'choose another --out');
-  let record: Record<string, Json>;
-  try {
-    record = JSON.parse(await files.readText(recordPath)) as Record<string, Json>;
-  } catch (error) {
-    throw error instanceof CochleaError ? error : new CochleaError('file-damaged', `${recordPath} is not JSON`, 'the SAE beside it is whole');
-  }
-  refuseOthers(out, Object.fromEntries(Object.keys(settings).map((key) => [key, record[key]!])), settings);
-  const final = (await readMetrics(metricsPath)).at(-1);
-  if (final?.step !== steps) throw new CochleaError('file-damaged', `${metricsPath} does not end with step ${steps}`, 'the SAE beside it is whole');
-  await files.remove(paths.join(out, 'checkpoints')); // what a kill left while they were being removed
-  return { out, final, steps, trained: 0, seconds: 0, framesPerSecond: 0, dropped: 0 };
-}
-
-async function startingPoint(out: string, resume: boolean, settings: Record<string, Json>, notice: ((line: string) => void) | undefined): Promise<Checkpoint | undefined> {
-  const { files, paths } = runtime;
-  const used = await files.info(paths.join(out, 'cfg.json')) ?? await files.info(paths.join(out, 'checkpoints'));
-  if (!resume) {
-    if (used) throw new CochleaError('file-exists', `${out} holds a run already`, 'go on with it by --resume, or choose another --out');
-    return undefined;
-  }
-  const found = await readCheckpoint(out);
-  if (!found) {
-    notice?.(`no checkpoint in ${out}: starting from the beginning`);
-    return undefined;
-  }
-  for (const problem of found.problems) notice?.(`passed over a damaged checkpoint: ${problem}`);
-  refuseOthers(out, found.checkpoint.settings, settings);
-  notice?.(`going on after step ${found.checkpoint.trainer.step}`);
-  return found.checkpoint;
-}
-
-function refuseOthers(out: string, before: Record<string, Json>, now: Record<string, Json>): void {
-  const differences = differingFields(before, now);
-  if (differences.length === 0) return;
-  throw new CochleaError('config', `the run in ${out} was started with other settings: ${differences.join('; ')}`, 'repeat them, or start anew into another --out');
-}
-
-function differingFields(before: Json | undefined, now: Json | undefined, path = ''): string[] {
-  if (JSON.stringify(before) === JSON.stringify(now)) return [];
-  const isObject = (value: Json | undefined): value is Record<string, Json> => typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (!isObject(before) || !isObject(now)) return [`${path} was ${JSON.stringify(before)} and is ${JSON.stringify(now)}`];
-  return [...new Set([...Object.keys(before), ...Object.keys(now)])].flatMap((key) => differingFields(before[key], now[key], path === '' ? key : `${path}.${key}`));
-}
-
-/**
- * Centring and scale from the source's statistics. With expected_average_only_in the frames get a mean norm of sqrt(d_in): SAELens'
- * sqrt(d_in) / mean |x| where they are not centred, sqrt(d_in / sum of variances), the root mean square, where they are.
- */
-export async function inputTransform(source: FrameSource, sae: TopkConfig, centre: boolean): Promise<InputTransform> {
-  const scaled = sae.normalize_activations === 'expected_average_only_in';
-  if (!centre && !scaled) return { mean: new Float32Array(sae.d_in), scale: 1 };
-  if (centre && !scaled && sae.normalize_activations !== 'none') {
-    throw new CochleaError('config', `centred frames and normalize_activations ${sae.normalize_activations} cannot be folded into one SAE`, 'switch one of them off');
-  }
-  const { mean, variance, meanNorm } = await source.statistics();
-  const spread = variance.reduce((sum, value) => sum + value, 0);
-  const size = centre ? Math.sqrt(spread / sae.d_in) : meanNorm / Math.sqrt(sae.d_in);
-  if (!(size > 0 && Number.isFinite(size))) throw new CochleaError('config', `the frames have a spread of ${size}`, 'nothing can be learned from frames that are all alike');
-  return { mean: centre ? Float32Array.from(mean) : new Float32Array(sae.d_in), scale: scaled ? Math.fround(1 / size) : 1 };
-}
-
 /** The source, until the signal aborts: it then throws `interrupted` at the next chunk. Reading a window of recordings takes minutes. */
-function until(signal: AbortSignal, source: FrameSource): FrameSource {
-  const { dIn, info, rows } = source;
+export function until(signal: AbortSignal, source: FrameSource): FrameSource {
+  const { dIn, info, rows, dOut, targetInfo } = source;
   return {
     dIn, info, rows, statistics: () => source.statistics(),
+    ...(dOut === undefined ? {} : { dOut }), ...(targetInfo ? { targetInfo } : {}), ...(source.targetStatistics ? { targetStatistics: () => source.targetStatistics!() } : {}),
     async* chunks(options) {
       for await (const chunk of source.chunks(options)) {
         if (signal.aborted) throw new CochleaError('interrupted', 'stopped');
@@ -192,79 +227,4 @@ function until(signal: AbortSignal, source: FrameSource): FrameSource {
       }
     },
   };
-}
-
-async function loop(options: RunOptions, trainer: Trainer, buffer: MixingBuffer, settings: Record<string, Json>): Promise<RunResult> {
-  const { out, signal, onProgress, checkpointEvery = 0, checkpointMinutes = 0 } = options;
-  const steps = totalSteps(trainer.config), rows = trainer.config.train_batch_size_samples;
-  const log = await MetricsLog.open(runtime.paths.join(out, 'metrics.jsonl'), options.logEvery ?? 10, trainer.step, steps);
-  const first = trainer.step;
-  const began = performance.now();
-  let saved = began;
-  let last = log.last;
-  let pending: Promise<StepMetrics[]> = Promise.resolve([]);
-
-  const settle = async (): Promise<void> => {
-    for (const metrics of await pending) {
-      await log.add(metrics);
-      last = metrics;
-      const framesPerSecond = ((metrics.step - first) * rows) / ((performance.now() - began) / 1000);
-      onProgress?.({ metrics, steps, framesPerSecond, secondsLeft: ((steps - metrics.step) * rows) / framesPerSecond, epoch: buffer.epoch });
-    }
-    pending = Promise.resolve([]);
-  };
-  const read = async (): Promise<void> => {
-    const next = trainer.metrics();
-    next.catch(() => {}); // it is awaited one window later
-    await settle();
-    pending = next;
-  };
-  const checkpoint = async (): Promise<void> => {
-    await read();
-    await settle();
-    await log.flush();
-    await writeCheckpoint(out, { trainer: await trainer.state(), mixing: buffer.state(), input: trainer.input, settings });
-    saved = performance.now();
-  };
-
-  /** The next batch; undefined once the run is to stop. */
-  const next = async (): Promise<Float32Array | undefined> => {
-    if (signal?.aborted) return undefined;
-    try {
-      return (await buffer.next()).x;
-    } catch (error) {
-      if (error instanceof CochleaError && error.code === 'interrupted') return undefined;
-      throw error;
-    }
-  };
-
-  while (trainer.step < steps) {
-    const batch = await next();
-    if (!batch) {
-      if (trainer.step > 0) await checkpoint();
-      throw new CochleaError('interrupted', `stopped after step ${trainer.step} of ${steps}`, trainer.step > 0 ? 'the same command with --resume goes on from here' : undefined);
-    }
-    trainer.train(batch);
-    if (trainer.unread >= window) await read();
-    const due = (checkpointEvery > 0 && trainer.step % checkpointEvery === 0) || (checkpointMinutes > 0 && performance.now() - saved > checkpointMinutes * 60_000);
-    if (due && trainer.step < steps) await checkpoint();
-  }
-  await read();
-  await settle();
-  await log.flush();
-  if (!last) throw new CochleaError('config', 'the run has no step left to train', 'its checkpoint is at the last step already');
-  const seconds = (performance.now() - began) / 1000, trained = steps - first;
-  return { out, final: last, steps, trained, seconds, framesPerSecond: (trained * rows) / seconds, dropped: buffer.dropped };
-}
-
-/** Writes the SAE; the checkpoints have done their work and go. */
-async function save(options: RunOptions, trainer: Trainer, info: ActivationInfo, final: StepMetrics): Promise<void> {
-  const firings = await trainer.firings();
-  const metadata = {
-    ...audioMetadata(info, trainer.sae.architecture),
-    l0: final.l0, num_dead_features: final.dead, input_scale: trainer.input.scale, centred: options.centre, seed: trainer.config.seed,
-  };
-  const { config, weights } = inferenceForm(trainer.sae, await trainer.weights(), trainer.input, metadata);
-  await writeSaelensFolder(options.out, { config, tensors: tensorsFromWeights(weights), logSparsity: logSparsity(firings.counts, firings.rows) });
-  await runtime.files.remove(runtime.paths.join(options.out, 'checkpoints'));
 }

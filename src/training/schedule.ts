@@ -22,3 +22,8 @@ export function learningRate(t: number, config: TrainerConfig): number {
   const phase = scheduler === 'cosineannealing' ? t - warmUp : (t - warmUp) % cycle;
   return end + ((lr - end) * (1 + Math.cos((Math.PI * phase) / cycle))) / 2;
 }
+
+/** A loss coefficient at step t (from 0): final min(1, t / warmUpSteps), zero at first; SAELens' CoefficientScheduler. */
+export function coefficientAt(t: number, final: number, warmUpSteps: number): number {
+  return warmUpSteps > 0 ? final * Math.min(1, t / warmUpSteps) : final;
+}

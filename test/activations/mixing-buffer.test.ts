@@ -8,6 +8,20 @@ import { runtime } from '../../src/runtime/index.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { countingSource } from './synthetic.ts';
 
+/** Row numbers of the next batches, of their targets and of their previous frames. */
+async function takePairs(buffer: MixingBuffer, batches: number, { dIn = 3, dOut = 2 } = {}): Promise<{ rows: number[]; targets: number[]; before: number[] }> {
+  const taken = { rows: [] as number[], targets: [] as number[], before: [] as number[] };
+  const firsts = (values: Float32Array | undefined, width: number): number[] =>
+    (values ? Array.from({ length: values.length / width }, (_, row) => values[row * width]!) : []);
+  for (let i = 0; i < batches; i++) {
+    const { x, target, previous } = await buffer.next();
+    taken.rows.push(...firsts(x, dIn));
+    taken.targets.push(...firsts(target, dOut));
+    taken.before.push(...firsts(previous, dIn));
+  }
+  return taken;
+}
+
 const defaults: MixingOptions = { seed: 7, bufferRows: 12, batchRows: 4, shuffle: true };
 
 /** The row numbers of the next batches. */
@@ -136,6 +150,81 @@ describe('a mixing buffer', () => {
     for (const change of [{ batch: 3 }, { epoch: -1 }, { row: 0.5 }, { chunk: undefined }]) {
       await assert.rejects(buffer.restore({ ...state, ...change } as MixingState), fails('config', /cannot be/));
     }
+  });
+
+  test('the order of frames is the one it always was, with targets or without', async () => {
+    const orders = new Map([
+      [12, [11, 8, 2, 1, 3, 9, 10, 7, 4, 5, 0, 6, 14, 16, 18, 23, 19, 20, 13, 17, 12, 22, 15, 21, 7, 27, 10, 24, 26, 8, 28, 6, 29, 11, 9, 25]],
+      [1000, [23, 20, 2, 17, 18, 14, 24, 21, 6, 16, 4, 26, 12, 11, 8, 10, 3, 7, 13, 9, 27, 1, 0, 15, 25, 5, 19, 22, 11, 24, 17, 16, 28, 27, 9, 23]],
+    ]);
+    for (const [bufferRows, order] of orders) {
+      assert.deepEqual(await take(new MixingBuffer(countingSource(5, 6, 3, { dOut: 2 }), { ...defaults, bufferRows }), 9), order);
+      const { rows, targets, before } = await takePairs(new MixingBuffer(countingSource(5, 6, 3, { dOut: 2 }), { ...defaults, bufferRows, target: true }), 9);
+      assert.deepEqual([rows, targets, before], [order, order.map((row) => 1000 + row), []]);
+    }
+  });
+
+  test('pairs are a frame and the one before it in its clip; the first frame of a clip is served only as that', async () => {
+    // Clips of 4, 4 and 1 rows in every chunk of 9.
+    const source = countingSource(5, 9, 3, { clipRows: 4, dOut: 2 });
+    const isFirst = (row: number): boolean => (row % 9) % 4 === 0;
+    const paired = Array.from({ length: 45 }, (_, row) => row).filter((row) => !isFirst(row));
+    assert.equal(paired.length, 30);
+    const stored = await takePairs(new MixingBuffer(source, { ...defaults, batchRows: 5, bufferRows: 10, shuffle: false, previous: true }), 12);
+    assert.deepEqual(stored, { rows: [...paired, ...paired], before: [...paired, ...paired].map((row) => row - 1), targets: [] });
+    const mixed = await takePairs(new MixingBuffer(source, { ...defaults, batchRows: 5, bufferRows: 10, previous: true, target: true }), 12);
+    assert.deepEqual(mixed.before, mixed.rows.map((row) => row - 1));
+    assert.deepEqual(mixed.targets, mixed.rows.map((row) => row + 1000));
+    for (const epoch of [0, 1]) assert.deepEqual(mixed.rows.slice(epoch * 30, epoch * 30 + 30).sort((a, b) => a - b), paired, `epoch ${epoch}`);
+    assert.notDeepEqual(mixed.rows.slice(0, 10), [...mixed.rows.slice(0, 10)].sort((a, b) => a - b));
+  });
+
+  test('with targets and previous frames it continues from the state of any batch', async () => {
+    const random = new RandomStream(freshSeed('continuing pairs'), 0);
+    const source = (): FrameSource => countingSource(5, 7, 3, { clipRows: 3, dOut: 2, spoil: (row) => row % 9 === 4, spoilTarget: (row) => row % 11 === 8 });
+    const options = { ...defaults, batchRows: 3, bufferRows: 9, dropNonFinite: true, target: true, previous: true };
+    const straight = new MixingBuffer(source(), options);
+    const states: MixingState[] = [], batches: object[] = [];
+    for (let i = 0; i < 30; i++) {
+      states.push(JSON.parse(JSON.stringify(straight.state())));
+      batches.push(await takePairs(straight, 1));
+    }
+    for (let trial = 0; trial < 20; trial++) {
+      const at = random.below(30);
+      const buffer = new MixingBuffer(source(), options);
+      await take(buffer, random.below(8));
+      await buffer.restore(states[at]!);
+      for (let i = at; i < 30; i++) assert.deepEqual(await takePairs(buffer, 1), batches[i], `batch ${i} from ${at}`);
+      assert.deepEqual([buffer.epoch, buffer.dropped, buffer.rowsSeen], [straight.epoch, straight.dropped, straight.rowsSeen]);
+    }
+  });
+
+  test('a frame is left out and counted when it, its target or its previous frame is not finite; strictly, each is named', async () => {
+    const options = { clipRows: 5, dOut: 2, spoil: (row: number): boolean => row === 2, spoilTarget: (row: number): boolean => row === 8 };
+    const lenient = new MixingBuffer(countingSource(1, 20, 3, options), { ...defaults, batchRows: 3, bufferRows: 3, shuffle: false, dropNonFinite: true, target: true, previous: true });
+    // Of each clip of 5 the first goes; 2 is not finite, so 3 has nothing before it; 8 has no target, but is before 9.
+    const { rows, before, targets } = await takePairs(lenient, 4);
+    assert.deepEqual(rows, [1, 4, 6, 7, 9, 11, 12, 13, 14, 16, 17, 18]);
+    assert.deepEqual(before, rows.map((row) => row - 1));
+    assert.deepEqual(targets, rows.map((row) => row + 1000));
+    assert.equal(lenient.dropped, 3);
+    const strict = (given: Partial<MixingOptions>): Promise<unknown> => new MixingBuffer(countingSource(1, 20, 3, options), { ...defaults, shuffle: false, bufferRows: 12, ...given }).next();
+    await assert.rejects(strict({ target: true }), fails('not-finite', /^the frame at 0\.04 s of clip "c0" /));
+    options.spoil = () => false;
+    await strict({ previous: true });
+    await assert.rejects(strict({ target: true }), fails('not-finite', /^the target of the frame at 0\.06 s of clip "c0-1" \(c0-1\.wav\) holds NaN/));
+  });
+
+  test('targets that the source does not have are refused, and memory for pairs is counted', () => {
+    assert.throws(() => new MixingBuffer(countingSource(3, 4, 3), { ...defaults, target: true }),
+      fails('config', /no targets for the frames of encoder\.layers\.2: extract them with --target-hook, or give a \.safetensors file with tensors `x` and `y`$/));
+    const wide = { ...countingSource(3, 4, 3, { dOut: 2 }), rows: undefined, dIn: 2 ** 20 };
+    assert.throws(() => new MixingBuffer(wide, { ...defaults, bufferRows: 2 ** 40, previous: true, target: true }), fails('config', /of 2097154 numbers needs/));
+  });
+
+  test('pairs of clips of one frame each are no data', async () => {
+    const lonely = new MixingBuffer(countingSource(3, 4, 3, { clipRows: 1, unknownRows: true }), { ...defaults, previous: true });
+    await assert.rejects(lonely.next(), fails('config', /no usable frame/));
   });
 
   test('a failing source fails the batch and can be asked again', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Packr, Unpackr } from 'msgpackr';
-import { packShard, plainMessagePackFault, shardFrames, unpackShard } from '../../src/activations/shard.ts';
+import { decodeFrames, packShard, plainMessagePackFault, unpackShard } from '../../src/activations/shard.ts';
 import type { Shard } from '../../src/activations/shard.ts';
 import { CochleaError } from '../../src/errors.ts';
 import { RandomStream } from '../../src/random.ts';
@@ -18,6 +18,14 @@ const shard: Shard = {
   frames: new Uint8Array(Uint16Array.of(0x3c00, 0xc000, 0, 0x7bff, 1, 0x8000).buffer),
 };
 
+const paired: Shard = {
+  ...shard,
+  target: {
+    dOut: 1, statisticsSoFar: { rows: 6, mean: [-1], squares: [0.5], normSum: 8, squaredNormSum: 9 },
+    frames: new Uint8Array(Uint16Array.of(0xbc00, 0x4000, 0x3800).buffer),
+  },
+};
+
 function bytesOf(value: Shard): Uint8Array {
   return new Uint8Array(Buffer.concat(packShard(value)));
 }
@@ -30,8 +38,24 @@ describe('shards', () => {
       moved.set(bytes, shift);
       const read = unpackShard(moved.subarray(shift), 'shard');
       assert.deepEqual({ ...read, frames: Uint8Array.from(read.frames) }, shard);
-      assert.deepEqual([...shardFrames(read)], [1, -2, 0, 65504, 2 ** -24, -0]);
+      assert.deepEqual([...decodeFrames(read.frames, read.dtype)], [1, -2, 0, 65504, 2 ** -24, -0]);
     }
+  });
+
+  test('with a target come back as they were, from any offset in memory', () => {
+    const bytes = bytesOf(paired);
+    for (const shift of [0, 1, 3]) {
+      const moved = new Uint8Array(bytes.length + shift);
+      moved.set(bytes, shift);
+      const { target, ...read } = unpackShard(moved.subarray(shift), 'shard');
+      assert.deepEqual({ ...read, frames: Uint8Array.from(read.frames) }, shard);
+      assert.deepEqual({ ...target, frames: Uint8Array.from(target!.frames) }, paired.target);
+      assert.deepEqual([...decodeFrames(target!.frames, read.dtype)], [-1, 2, 0.5]);
+    }
+    const value = new Unpackr({ useRecords: false }).unpack(bytes);
+    assert.deepEqual(Object.keys(value), ['dIn', 'dtype', 'rows', 'clips', 'statisticsSoFar', 'frames', 'target']);
+    assert.deepEqual(value.target.frames.length, 6);
+    assert.equal(plainMessagePackFault(bytes), undefined);
   });
 
   test('are one MessagePack map that any reader understands', () => {
@@ -56,6 +80,10 @@ describe('shards', () => {
       [{ clips: [{ ...shard.clips[0]!, labels: { a: 1 } }] }, /table of clips/], [{ clips: [{ ...shard.clips[0]!, clipRows: 4 }] }, /table of clips/],
       [{ statisticsSoFar: { ...shard.statisticsSoFar, mean: [1] } }, /statistics/], [{ statisticsSoFar: { ...shard.statisticsSoFar, normSum: NaN } }, /statistics/],
     ];
+    for (const [change, message] of [
+      [null, /target has no dOut/], [{ dOut: 0 }, /target has no dOut/], [{ dOut: 2 }, /target is not 3 rows of 2/], [{ frames: 'text' }, /target is not 3 rows/],
+      [{ statisticsSoFar: shard.statisticsSoFar }, /statistics of its target/],
+    ] as const) changes.push([{ target: change && { ...paired.target, ...change } }, message]);
     const packr = new Packr({ useRecords: false, variableMapSize: true });
     for (const [change, message] of changes) {
       assert.throws(() => unpackShard(packr.pack({ ...shard, ...change }), 'the-shard'), (error: CochleaError) => {
@@ -95,12 +123,12 @@ describe('shards', () => {
 
   test('the check agrees with msgpackr on 2000 mutated files, which are read or refused in one line', () => {
     const random = new RandomStream(freshSeed('hostile shards'), 0);
-    const valid = bytesOf(shard);
+    const valid = [bytesOf(shard), bytesOf(paired)];
     const resident = runtime.residentBytes();
     const plain = new Unpackr({ useRecords: false, int64AsType: 'number' });
     let refused = 0;
     for (let i = 0; i < 2000; i++) {
-      const bytes = mutate(valid, random);
+      const bytes = mutate(valid[i % 2]!, random);
       if (plainMessagePackFault(bytes) === undefined) {
         // Well-formed by our account: msgpackr may still refuse a key that is no text, and nothing else.
         try {
@@ -111,7 +139,7 @@ describe('shards', () => {
       }
       try {
         const read = unpackShard(bytes, 'hostile');
-        assert.ok(shardFrames(read).byteLength <= 2 * bytes.length);
+        for (const { frames } of [read, ...(read.target ? [read.target] : [])]) assert.ok(decodeFrames(frames, read.dtype).byteLength <= 2 * bytes.length);
       } catch (error) {
         assert.ok(error instanceof CochleaError && error.code === 'file-damaged', String(error));
         assert.ok(!error.line.includes('\n') && error.line.length < 500, error.line);

@@ -6,7 +6,7 @@ import type { FrameChunk, FrameSource } from '../../src/activations/index.ts';
 import type { CochleaError } from '../../src/errors.ts';
 import { writeNpy, writeSafetensors } from '../../src/formats/index.ts';
 import { runtime } from '../../src/runtime/index.ts';
-import { clip, info } from './synthetic.ts';
+import { clip, clipWithTarget, info, targetInfo } from './synthetic.ts';
 
 const { join } = runtime.paths;
 let folder = '';
@@ -59,6 +59,55 @@ describe('a tensor file as a source', () => {
     const source = await openTensorSource(join(folder, 'h.safetensors'), { tensor: 'frames' });
     assert.deepEqual([...(await collect(source, 1)).x], [1, 2]);
     await source.close();
+  });
+
+  test('a .safetensors file may hold a target for each frame', async () => {
+    const [count, dOut] = [3000, 700];
+    const frames = x.subarray(0, count * dIn);
+    const y = Float32Array.from({ length: count * dOut }, (_, i) => ((i * 31) % 1009) / 100);
+    await writeSafetensors(join(folder, 'xy.safetensors'), [
+      { name: 'x', dtype: 'F32', shape: [count, dIn], data: frames }, { name: 'y', dtype: 'F32', shape: [count, dOut], data: y },
+    ]);
+    const source = await openTensorSource(join(folder, 'xy.safetensors'), { target: 'y' });
+    assert.deepEqual([source.rows, source.dIn, source.dOut, source.targetInfo], [count, dIn, dOut, { hook: 'xy.safetensors: y', layer: null, dOut }]);
+    assert.deepEqual((await readAll(source)).map((chunk) => [chunk.rows, chunk.target!.length]), [1233, 1233, 534].map((n) => [n, n * dOut]));
+    for (const chunk of await readAll(source, 4)) {
+      const first = chunk.time[0]!;
+      assert.deepEqual([...chunk.x.subarray(0, 5), ...chunk.target!.subarray(0, 5)], [...frames.subarray(first * dIn, first * dIn + 5), ...y.subarray(first * dOut, first * dOut + 5)]);
+    }
+    const whole = await collect(source, 2000);
+    assert.deepEqual([whole.x, whole.target], [frames.slice(0, 2000 * dIn), y.slice(0, 2000 * dOut)]);
+    const accumulator = new StatisticsAccumulator(dOut);
+    accumulator.add(y, count);
+    const { mean, rows: summed } = await source.targetStatistics!();
+    assert.equal(summed, count);
+    mean.forEach((value, d) => assert.ok(Math.abs(value - accumulator.result().mean[d]!) < 1e-10));
+    assert.equal((await source.statistics()).mean.length, dIn);
+    await source.close();
+    const plain = await openTensorSource(join(folder, 'xy.safetensors'));
+    assert.deepEqual([plain.dOut, plain.targetInfo, (await readAll(plain))[0]!.target], [undefined, undefined, undefined]);
+    await plain.close();
+  });
+
+  test('what is no target of the frames is refused', async () => {
+    const matrices = (name: string, y: number[]): Promise<void> => writeSafetensors(join(folder, name), [
+      { name: 'x', dtype: 'F32', shape: [4, 2], data: new Float32Array(8) }, { name: 'y', dtype: 'F32', shape: y, data: new Float32Array(y.reduce((a, b) => a * b)) },
+    ]);
+    await matrices('short.safetensors', [3, 2]);
+    await matrices('flat.safetensors', [4]);
+    await writeSafetensors(join(folder, 'alone.safetensors'), [{ name: 'x', dtype: 'F32', shape: [4, 2], data: new Float32Array(8) }]);
+    for (const [name, code, message] of [
+      ['short.safetensors', 'file-damaged', /tensor "y" of .*short\.safetensors is \[3, 2\]: not a target for each of its 4 frames/],
+      ['flat.safetensors', 'file-damaged', /tensor "y" of .*flat\.safetensors has shape \[4\], not \[rows, columns\]/],
+      ['alone.safetensors', 'file-damaged', /has no tensor "y"; it has "x"/],
+      ['x.npy', 'usage', /x\.npy holds one tensor, the frames, and none for their targets: save both as tensors `x` and `y` of a \.safetensors file/],
+    ] as const) {
+      await assert.rejects(openTensorSource(join(folder, name), { target: 'y' }), (error: CochleaError) => {
+        assert.equal(error.code, code);
+        assert.match(error.line, message);
+        return true;
+      });
+    }
   });
 
   test('what is no matrix of frames is refused', async () => {
@@ -127,6 +176,27 @@ describe('clips as a source', () => {
     await continued.restore(state);
     assert.deepEqual((await continued.next()).x, expected);
     await continued.close();
+  });
+
+  test('carries the target of each frame, and estimates its statistics from the same sample', async () => {
+    const asked: number[] = [];
+    const two = clipSource({
+      info: { ...info, dataSha256: 'd' }, targetInfo, count: 20, sampleClips: 6,
+      load: async (index) => {
+        asked.push(index);
+        return clipWithTarget(index);
+      },
+    });
+    assert.deepEqual([two.dOut, two.targetInfo], [4, targetInfo]);
+    for (const [index, chunk] of (await readAll(two)).entries()) assert.deepEqual(chunk.target, clipWithTarget(index).target);
+    asked.length = 0;
+    const [frames, targets] = [await two.statistics(), await two.targetStatistics!()];
+    assert.deepEqual([asked.length, targets.rows, targets.mean.length], [6, frames.rows, 4]);
+    const accumulator = new StatisticsAccumulator(4);
+    for (const index of asked) accumulator.add(clipWithTarget(index).target!, clip(index).rows);
+    assert.deepEqual(targets, accumulator.result());
+    const { target } = await collect(two, 10);
+    assert.deepEqual(target, Float32Array.from([0, 1, 2].flatMap((index) => [...clipWithTarget(index).target!])).slice(0, 40));
   });
 
   test('estimates statistics from a sample, the same one every time', async () => {

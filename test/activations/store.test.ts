@@ -12,7 +12,7 @@ import type { CochleaError } from '../../src/errors.ts';
 import { RandomStream } from '../../src/random.ts';
 import { runtime } from '../../src/runtime/index.ts';
 import { freshSeed, mutate } from '../support/mutate.ts';
-import { clip, info } from './synthetic.ts';
+import { clip, clipWithTarget, info, targetInfo } from './synthetic.ts';
 
 const { join } = runtime.paths;
 let top = '';
@@ -38,9 +38,15 @@ async function contents(folder: string): Promise<Record<string, string>> {
   return files;
 }
 
-function range(n: number): ClipToStore[] {
-  return Array.from({ length: n }, (_, i) => clip(i));
+function range(n: number, make = clip): ClipToStore[] {
+  return Array.from({ length: n }, (_, i) => make(i));
 }
+
+/** Stores of one stream and of two are written and continued alike. Their shards have as many rows. */
+const kinds = [
+  { streams: 'one stream', make: clip, options: {}, rowBytes: 12 },
+  { streams: 'two streams', make: clipWithTarget, options: { target: targetInfo }, rowBytes: 20 },
+];
 
 async function readAll(store: ActivationStore, epoch?: number, seed = 1, from = 0): Promise<FrameChunk[]> {
   const chunks: FrameChunk[] = [];
@@ -183,9 +189,9 @@ describe('writing', () => {
     assert.equal((await ActivationStore.open(folder)).rows, 29);
   });
 
-  test('stopped at any file operation, in the middle of it or after it, a store is continued to the same bytes', async () => {
-    const clips = range(12); // 198 rows; some clips span three shards of 20
-    const options = { shardBytes: 240 };
+  for (const { streams, make, options: given, rowBytes } of kinds) test(`stopped at any file operation, in the middle of it or after it, a store of ${streams} is continued to the same bytes`, async () => {
+    const clips = range(12, make); // 198 rows; some clips span three shards of 20
+    const options = { ...given, shardBytes: 20 * rowBytes };
     const whole = freshFolder();
     await writeAll(whole, clips, options);
     const expected = await contents(whole);
@@ -235,16 +241,16 @@ describe('writing', () => {
     await assert.rejects(writer.finish(), /disk is full/);
   });
 
-  test('killed at random moments, a process continues to the same bytes as one never killed', async () => {
+  for (const { streams, make, options, rowBytes } of kinds) test(`killed at random moments, a process with ${streams} continues to the same bytes as one never killed`, async () => {
     const random = new RandomStream(freshSeed('kill'), 0);
     const clips = 200;
     const whole = freshFolder();
-    await writeAll(whole, range(clips));
+    await writeAll(whole, range(clips, make), { ...options, shardBytes: 25 * rowBytes });
     const expected = await contents(whole);
     const folder = freshFolder();
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
     const script = fileURLToPath(new URL(`./writer-child${extension}`, import.meta.url));
-    const args = [...('Deno' in globalThis ? ['run', '-A', '--no-check'] : []), script, folder, String(clips), '300'];
+    const args = [...('Deno' in globalThis ? ['run', '-A', '--no-check'] : []), script, folder, String(clips), String(25 * rowBytes), 'target' in options ? 'targets' : ''];
     let kills = 0;
     for (let run = 0; ; run++) {
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -315,7 +321,7 @@ describe('damage', () => {
   test('200 stores with mutated readable files are read or refused', async () => {
     const random = new RandomStream(freshSeed('hostile stores'), 0);
     const folder = freshFolder();
-    await writeAll(folder, range(4));
+    await writeAll(folder, range(4, clipWithTarget), { target: targetInfo });
     for (const name of ['manifest.json', 'shards.jsonl']) {
       const path = join(folder, name);
       const valid = await runtime.files.read(path);

@@ -28,6 +28,22 @@ test('extract names and counts what it skips, and writes what info and train rea
   assert.match(info.stdout, /^hook +encoder\.layers\.0$/m);
 });
 
+test('extract --target-hook stores two hook points, which info shows, and refuses hooks that do not pair', async () => {
+  const { code, stdout, stderr } = await cochlea(extract('two', manifest, '--target-hook', 'encoder.layers.1'));
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^\d+ frames of 10 clips in .*two \([^\n]+\)\nmean norm [\d.]+, gamma = [^\n]+\ntargets: mean norm [\d.]+, gamma = \|mean\| \/ spread = [\d.]+\n$/);
+  const store = await ActivationStore.open(place('two'));
+  assert.deepEqual(store.targetInfo, { hook: 'encoder.layers.1', layer: 1, dOut: tinyWidth });
+  const info = await cochlea(['info', place('two')]);
+  assert.match(info.stdout, /^an activation store of two hook points\n[^]*^hook +encoder\.layers\.0\n[^]*^target hook +encoder\.layers\.1\ntarget layer +1\ntarget dOut +4\n[^]*^target mean norm +[\d.]+\ntarget gamma +[\d.]+$/m);
+  const json = JSON.parse((await cochlea(['info', place('two'), '--json'])).stdout) as Record<string, { hook: string; mean: number[] }>;
+  assert.deepEqual([json['targetInfo']!.hook, json['statistics']!.mean.length, json['targetStatistics']!.mean.length], ['encoder.layers.1', tinyWidth, tinyWidth]);
+  const unknown = await cochlea(extract('none', manifest, '--target-hook', 'encoder.layers.9', '--quiet'));
+  assert.match(complaint(unknown), /has no hook point or tensor 'encoder\.layers\.9': near it are /);
+  const early = await cochlea(extract('early', manifest, '--target-hook', 'channel', '--quiet'));
+  assert.match(complaint(early), /no strided convolution before the hook says how long a frame is: choose a later hook$/);
+});
+
 test('--strict stops at the recording that is damaged, with one line and code 1', async () => {
   const outcome = await cochlea(extract('strict', sound, '--strict', '--quiet'));
   assert.match(complaint(outcome), /001-torn\.wav/);

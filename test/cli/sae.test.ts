@@ -120,6 +120,10 @@ describe('eval', () => {
     assert.match(complaint(await run('infinite')), /^cochlea: the frame at 1234\.000 s of clip "infinite\.safetensors" holds NaN or infinity: check the recording$/);
   });
 
+  test('compares only a transcoder with targets', async () => {
+    assert.match(complaint(await cochlea(['eval', sae, '--audio', folder, '--model', 'm', '--hook', 'h', '--target-hook', 'g', '--quiet'])), /sae is no transcoder: it has no --target-hook: leave --target-hook away$/);
+  });
+
   test('asks for the model when the SAE does not say which it was trained on', async () => {
     assert.match(complaint(await cochlea(['eval', sae, '--audio', folder, '--quiet'])), /the SAE does not say which model it was trained on: give --model$/);
   });

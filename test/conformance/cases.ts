@@ -1,6 +1,6 @@
 /** Cases of the SAELens fixture set, read through any reader of files, so that a page can fetch them. */
-import { parseSafetensors, type SaelensConfig } from '../../src/formats/index.ts';
-import { transpose, type Weights } from '../../src/sae/index.ts';
+import { parseSafetensors, type SaelensConfig, type SaelensTensor } from '../../src/formats/index.ts';
+import { type Weights, weightsFromTensors } from '../../src/sae/index.ts';
 
 /** Gives a file of the fixture folder by its path below it. */
 export type ReadFile = (path: string) => Promise<Uint8Array>;
@@ -39,13 +39,9 @@ export async function readTensors(read: ReadFile, path: string): Promise<Tensors
 
 /** Host weights of a fixture's tensors, those named with a prefix such as `step5.`. */
 export function weightsOf(tensors: Tensors, prefix = ''): Weights {
-  const take = (name: string) => tensors[prefix + name]!;
-  const W_enc = take('W_enc');
-  return {
-    W_enc: transpose(W_enc.data, W_enc.shape[0]!, W_enc.shape[1]!),
-    W_dec: Float32Array.from(take('W_dec').data), b_enc: Float32Array.from(take('b_enc').data), b_dec: Float32Array.from(take('b_dec').data),
-    ...(tensors[`${prefix}threshold`] ? { threshold: Float32Array.from(take('threshold').data) } : {}),
-  };
+  const named = Object.entries(tensors).filter(([name]) => name.startsWith(prefix) && !name.slice(prefix.length).includes('.'));
+  const { topk_threshold: _, ...own } = Object.fromEntries(named.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
+  return weightsFromTensors(new Map(Object.entries(own) as [string, SaelensTensor][]));
 }
 
 /** case.json of a training case, as far as the checks read it. */
@@ -56,8 +52,8 @@ export interface TrainingRecord {
   activation_scaling_factor: number | null;
   sae_cfg: SaelensConfig;
   trainer_cfg: Record<string, number | string | boolean>;
-  single_step: { losses_f64: Record<string, number>; losses: Record<string, number> };
-  steps: { lr_used: number; n_dead_at_start: number; grad_norm_before_clip: number; losses: Record<string, number>; explained_variance: number; explained_variance_legacy: number; l0: number }[];
+  single_step: { coefficients: Record<string, number>; losses_f64: Record<string, number>; losses: Record<string, number> };
+  steps: { lr_used: number; n_dead_at_start: number; grad_norm_before_clip: number; losses: Record<string, number>; explained_variance: number; explained_variance_legacy: number; l0: number; coefficients_used: Record<string, number>; topk_threshold_after?: number | null }[];
   n_frac_active_samples_end: number;
 }
 

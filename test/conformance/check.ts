@@ -1,14 +1,14 @@
 /** Any case of a fixture set against the engine, in every runtime. */
 import { parseSaelensConfig } from '../../src/formats/saelens-config.ts';
 import type { Gpu } from '../../src/gpu/index.ts';
-import { inferenceArchitectures } from '../../src/sae/index.ts';
+import { inferenceArchitectures, trainedArchitectures } from '../../src/sae/index.ts';
 import type { FixtureCase, ReadFile } from './cases.ts';
 import { checkInference } from './inference.ts';
 import { checkTraining } from './training.ts';
 
 /** Whether the engine has the architecture of a case. */
 export function isSupported({ kind, architecture }: FixtureCase): boolean {
-  return kind === 'training' ? architecture === 'topk' : (inferenceArchitectures as readonly string[]).includes(architecture);
+  return (kind === 'training' ? trainedArchitectures : inferenceArchitectures).includes(architecture);
 }
 
 /** Worst deviations by kind of number; undefined when the engine does not have this architecture. Throws when one is too large. */

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { listHooks, openEncoder, type EncoderOptions } from '../../src/encoders/index.ts';
+import { listHooks, openEncoder, openMultiEncoder, type EncoderOptions } from '../../src/encoders/index.ts';
 import { fails } from './fails.ts';
 import { integers, model, node, tensor, tinyEncoder, tinyKernel, value, type GraphParts } from './tiny-onnx.ts';
 
@@ -62,6 +62,47 @@ describe('encoder', () => {
       'encoder.layers.0': middle.map((v, i) => v + mlp[i]!),
     };
     for (const [hook, frames] of Object.entries(expected)) assertClose((await encode(sound(60), { hook })).frames, frames, 1e-5);
+  });
+
+  test('several hook points of one run give what each gives alone, whatever their order and widths', async () => {
+    const parts = tinyEncoder();
+    parts.nodes.push(node('Split', ['/encoder/layers.0/Add_1_output_0', 'sizes'], ['narrow', 'rest'], { attributes: { axis: 2 } }));
+    parts.tensors!.push(integers('sizes', [1, 3]));
+    const wide = await save('wide.onnx', parts);
+    const hooks = ['encoder.layers.1', 'encoder.embeddings', 'narrow', 'encoder.layers.0.mlp.out', 'encoder.embeddings'];
+    const together = await openMultiEncoder({ model: wide, hooks, maxSeconds: 0.11 });
+    assert.deepEqual(together.hooks.map(({ hook, dIn }) => [hook.name, dIn]), hooks.map((hook) => [hook, hook === 'narrow' ? 1 : 4]));
+    for (const samples of [60, 10_003]) {
+      const { frames, rows, valid } = await together.encode(sound(samples));
+      assert.equal(frames.length, hooks.length);
+      for (const [n, hook] of hooks.entries()) {
+        const alone = await encode(sound(samples), { model: wide, hook, maxSeconds: 0.11 });
+        assert.deepEqual([frames[n], rows, valid], [alone.frames, alone.rows, alone.valid], hook);
+      }
+    }
+    await together.close();
+  });
+
+  test('hook points whose frames come at different times are refused together, by name', async () => {
+    const parts: GraphParts = {
+      nodes: [
+        node('Unsqueeze', ['input_values', 'axis'], ['channel']),
+        node('Conv', ['channel', 'kernel'], ['early'], { attributes: { kernel_shape: [4], strides: [2] } }),
+        node('MaxPool', ['early'], ['pooled'], { attributes: { kernel_shape: [3], strides: [1] } }),
+        node('Conv', ['pooled', 'kernel'], ['late'], { attributes: { kernel_shape: [4], strides: [2] } }),
+        node('Transpose', ['late'], ['out'], { attributes: { perm: [0, 2, 1] } }),
+      ],
+      tensors: [integers('axis', [1]), tensor('kernel', [1, 1, 4], [1, 2, 3, 4])],
+      inputs: [value('input_values', ['batch', 'samples'])], outputs: [value('out', ['batch', 'frames', 1])],
+    };
+    const path = await save('clocks.onnx', parts);
+    await assert.rejects(openMultiEncoder({ model: path, hooks: ['early', 'encoder.out'], sampleRate: 1000 }), fails('hook',
+      /clocks\.onnx: 'early' has a frame every 2 ms, the first one needs 4 ms; 'encoder\.out' has a frame every 4 ms, the first one needs 14 ms: choose hook points with the same frame clock$/));
+    const same = await openMultiEncoder({ model: path, hooks: ['late', 'encoder.out'] });
+    const { frames: [channelsFirst, rowsFirst] } = await same.encode(sound(100));
+    await same.close();
+    assert.deepEqual(channelsFirst, rowsFirst);
+    await assert.rejects(openMultiEncoder({ model: path, hooks: ['late', 'channel'] }), fails('hook', /no strided convolution before the hook/));
   });
 
   test('any tensor can be hooked by its own name, also one with the channels first', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { listHooks } from '../../src/encoders/index.ts';
+import { listHooks, openMultiEncoder } from '../../src/encoders/index.ts';
 import { shared } from '../support/paths.ts';
 import { floats, framesAt, largestDifference, layerNorm } from './torch.ts';
 
@@ -41,6 +41,17 @@ for (const name of ['hubert-shape', 'wavlm-shape']) {
           assert.ok(off < 1e-4, `off by ${off}`);
         });
       }
+
+      test('all of them from one pass equal PyTorch\'s too', async () => {
+        const hooks = Object.keys(expected);
+        const encoder = await openMultiEncoder({ model: join(folder, file), hooks, normalize: false });
+        const { frames } = await encoder.encode(floats(folder, 'input'));
+        await encoder.close();
+        for (const [n, hook] of hooks.entries()) {
+          const off = largestDifference(frames[n]!, expected[hook]!());
+          assert.ok(off < 1e-4, `${hook} is off by ${off}`);
+        }
+      });
     });
   }
 }

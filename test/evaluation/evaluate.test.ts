@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { collectFirings, evaluate, type Evaluation, latentMetrics, meanReconstruction, metricDefinitions, type SaeMetric, saeMetrics } from '../../src/evaluation/index.ts';
+import { collectFirings, evaluate, type Evaluation, latentMetrics, meanReconstruction, metricDefinitions, type SaeLike, type SaeMetric, saeMetrics } from '../../src/evaluation/index.ts';
 import { batchRows } from '../../src/evaluation/batches.ts';
 import { RandomStream } from '../../src/random.ts';
 import * as oracle from '../oracle/metrics.ts';
 import { columnSums } from '../oracle/matrix.ts';
 import { assertClose } from '../support/numbers.ts';
-import { type Frames, inChunks, madeUpFrames, madeUpSae, tableSae } from './made-up.ts';
+import { type Frames, inChunks, madeUpFrames, madeUpSae, sparseOf, tableSae } from './made-up.ts';
 
 const value = (evaluation: Evaluation, name: SaeMetric): number => {
   const metric = evaluation.metrics[name];
@@ -135,6 +135,65 @@ describe('an evaluation', () => {
     await assert.rejects(evaluate(meanReconstruction([0, 0, 0]), inChunks(frames)), { code: 'config', message: /d_in 2, the SAE has d_in 3/ });
     const torn = framesOf([[1, 2], [3, 4], [5, 6]], [0, 1, 0]);
     await assert.rejects(evaluate(mean, inChunks(torn)), { code: 'config', message: /"clip 0" are not in one piece/ });
+  });
+});
+
+describe('an evaluation of a transcoder', () => {
+  const [dIn, dOut, dSae] = [6, 4, 9];
+  /** Frames with targets, and one that gives the targets with some error, and activations of its own, for frames in stored order. */
+  function problem(stream: number): { frames: Frames; sae: () => SaeLike; recon: Float32Array; f: Float32Array } {
+    const random = new RandomStream(seed, stream);
+    const made = madeUpFrames(random, dIn, 160);
+    const target = Float32Array.from({ length: made.rows * dOut }, () => 5 + 2 * random.normal());
+    const recon = target.map((value) => value + random.normal() / 2);
+    const f = madeUpSae(random, dIn, dSae).dense(made.x);
+    const sae = (): SaeLike => {
+      let row = 0;
+      return {
+        dIn, dSae,
+        run: async (x) => {
+          const first = row;
+          row += x.length / dIn;
+          return { recon: recon.slice(first * dOut, row * dOut), acts: sparseOf(f.slice(first * dSae, row * dSae), dSae) };
+        },
+      };
+    };
+    return { frames: { ...made, target }, sae, recon, f };
+  }
+
+  test('compares with the targets, by the same definitions', async () => {
+    const { frames, sae, recon, f } = problem(110);
+    const result = await evaluate(sae(), inChunks(frames), { target: true });
+    assert.deepEqual([result.dIn, result.dOut, result.dSae, result.frames], [dIn, dOut, dSae, frames.rows]);
+    const y = Float64Array.from(frames.target!), yHat = Float64Array.from(recon);
+    const expected: Partial<Record<SaeMetric, number>> = {
+      explained_variance: oracle.explainedVariance(y, yHat, dOut), mse: oracle.meanSquaredError(y, yHat, dOut), nmse: oracle.normalizedMeanSquaredError(y, yHat, dOut),
+      cossim: oracle.meanCosine(y, yHat, dOut), l2_ratio: oracle.meanL2Ratio(y, yHat, dOut), relative_reconstruction_bias: oracle.relativeReconstructionBias(y, yHat, dOut),
+      l0: oracle.meanL0(Float64Array.from(f), dSae),
+    };
+    for (const [name, number] of Object.entries(expected)) assertClose([value(result, name as SaeMetric)], [number]);
+    assert.ok(expected.explained_variance! > 0.9 && expected.explained_variance! < 0.95, 'a quarter of the variance of 4 is error');
+    const { explained_variance: interval } = result.intervals;
+    assert.ok(interval.low !== null && interval.low < expected.explained_variance! && expected.explained_variance! < interval.high);
+  });
+
+  test('is the same to the last bit however the frames are cut into chunks', async () => {
+    const { frames, sae } = problem(111);
+    assert.ok(frames.rows > batchRows, 'there is only one batch');
+    const whole = await evaluate(sae(), inChunks(frames, frames.rows), { target: true });
+    for (const chunkRows of [37, 4096]) assert.deepEqual(await evaluate(sae(), inChunks(frames, chunkRows), { target: true }), whole);
+  });
+
+  test('refuses frames without targets, targets of another width, and targets that are not finite', async () => {
+    const { frames: { target, ...frames }, sae } = problem(112);
+    await assert.rejects(evaluate(sae(), inChunks(frames), { target: true }), { code: 'config', message: /have no targets to compare a transcoder with/ });
+    await assert.rejects(evaluate(sae(), inChunks({ ...frames, target: new Float32Array(frames.rows * 3) }), { target: true }),
+      { code: 'config', message: /the targets have d_out 3, the reconstructions have d_out 4/ });
+    await assert.rejects(evaluate(sae(), inChunks(frames)), { code: 'config', message: /the frames have d_in 6, the reconstructions have d_out 4/ });
+    const first = frames.clip.indexOf(2);
+    const holed = target!.map((number, i) => (i === first * dOut + 1 ? NaN : number));
+    await assert.rejects(evaluate(sae(), inChunks({ ...frames, target: holed }), { target: true }),
+      { code: 'not-finite', message: /^the target of the frame at 0\.000 s of clip "clip 2" holds NaN or infinity$/ });
   });
 });
 

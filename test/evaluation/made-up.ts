@@ -10,6 +10,8 @@ export interface Frames {
   clip: Uint32Array;
   time: Float32Array;
   ids: string[];
+  /** [rows, dOut] */
+  target?: Float32Array;
 }
 
 /** Normal frames around a mean of 3, in clips of 1 to 60 frames, 50 a second; every clip has its own offset. */
@@ -30,12 +32,14 @@ export function madeUpFrames(random: RandomStream, dIn: number, clips: number): 
 }
 
 /** The frames as chunks of `chunkRows` rows, each with a list of clips of its own. */
-export async function* inChunks({ dIn, rows, x, clip, time, ids }: Frames, chunkRows = 100): AsyncGenerator<FrameChunk> {
+export async function* inChunks({ dIn, rows, x, clip, time, ids, target }: Frames, chunkRows = 100): AsyncGenerator<FrameChunk> {
+  const dOut = target ? target.length / rows : 0;
   for (let first = 0; first < rows; first += chunkRows) {
     const end = Math.min(rows, first + chunkRows);
     const used = [...new Set(clip.subarray(first, end))];
     yield {
       x: x.slice(first * dIn, end * dIn), rows: end - first, time: time.slice(first, end),
+      ...(target && { target: target.slice(first * dOut, end * dOut) }),
       clip: clip.slice(first, end).map((n) => used.indexOf(n)), clips: used.map((n) => ({ id: ids[n], path: `${n}.wav`, labels: {} })),
     };
   }

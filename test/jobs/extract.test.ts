@@ -5,9 +5,9 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { ActivationStore, collect } from '../../src/activations/index.ts';
+import { ActivationStore, collect, type FrameChunk } from '../../src/activations/index.ts';
 import { listClips, loadClip } from '../../src/audio/index.ts';
-import { openEncoder } from '../../src/encoders/index.ts';
+import { openEncoder, openMultiEncoder } from '../../src/encoders/index.ts';
 import { CochleaError } from '../../src/errors.ts';
 import { openActivations } from '../../src/jobs/activations.ts';
 import { openAudio } from '../../src/jobs/audio.ts';
@@ -111,6 +111,67 @@ describe('extractActivations', () => {
     assert.deepEqual(await chosen({ take: 3 }), ['000', '004', '008']);
     assert.deepEqual(await chosen({ select: { voice: 'low' }, take: 2 }), ['000', '006']);
     assert.deepEqual((await chosen({ take: 99 })).length, 12);
+  });
+});
+
+describe('extractActivations of two hook points', () => {
+  const mlp = '/encoder/layers.0/mlp/MatMul_output_0'; // a tensor by its own name
+  const two = { targetHook: mlp };
+
+  test('stores of every clip what one pass gives at both, and x as if it were alone', async () => {
+    const result = await extractActivations(options('two', two));
+    const store = await ActivationStore.open(place('two'));
+    assert.deepEqual([store.info.hook, store.targetInfo, result.clips], [tinyHook, { hook: mlp, layer: null, dOut: tinyWidth }, 12]);
+    const stored = await collect(store, 1 << 20);
+    assert.deepEqual(stored.x, (await collect(await ActivationStore.open(place('whole')), 1 << 20)).x);
+    assert.equal(store.info.dataSha256, (await ActivationStore.open(place('whole'))).info.dataSha256);
+    const encoder = await openMultiEncoder({ model, hooks: [mlp] });
+    let row = 0;
+    for (const clip of (await listClips([manifest])).clips) {
+      const { frames: [frames], valid } = await encoder.encode((await loadClip(clip, encoder.sampleRate)).samples);
+      assert.deepEqual(stored.target!.slice(row * tinyWidth, (row + valid) * tinyWidth), frames!.slice(0, valid * tinyWidth), clip.id);
+      row += valid;
+    }
+    await encoder.close();
+    assert.equal(row, stored.rows);
+    assert.deepEqual(result.targetStatistics, await store.targetStatistics!());
+    assert.notDeepEqual(result.targetStatistics!.mean, result.statistics!.mean);
+  });
+
+  test('goes on after an interruption to the same bytes, and only with the same hooks', async () => {
+    const controller = new AbortController();
+    await assert.rejects(
+      extractActivations(options('two-stopped', { ...two, signal: controller.signal, onProgress: ({ clipsDone }) => void (clipsDone === 5 && controller.abort()) })),
+      coded('interrupted', /^stopped after 5 of 12 clips/),
+    );
+    await assert.rejects(extractActivations(options('two-stopped', { resume: true })), coded('config', /cannot resume .*target hook ".*MatMul_output_0" with dOut 4, not no target hook/));
+    await assert.rejects(extractActivations(options('two-stopped', { targetHook: 'encoder.layers.1', resume: true })), coded('config', /with dOut 4, not target hook "encoder\.layers\.1"/));
+    await extractActivations(options('two-stopped', { ...two, resume: true }));
+    assert.deepEqual(hashes('two-stopped'), hashes('two'));
+  });
+
+  test('is read with its targets, which a store of one hook point does not have', async () => {
+    const source = await openActivations(place('two'), { target: true });
+    assert.deepEqual([source.dOut, source.targetInfo!.hook, (await source.targetStatistics!()).rows], [tinyWidth, mlp, source.rows]);
+    const { target, rows } = await collect(source, 10);
+    assert.equal(target!.length, rows * tinyWidth);
+    await source.close();
+    await assert.rejects(openActivations(place('whole'), { target: true }), coded('config', /the activations in .*whole have no targets: extract them with --target-hook$/));
+    assert.equal((await openActivations(place('whole'))).dOut, undefined);
+  });
+
+  test('gives recordings as a source of both, a skipped clip having neither', async () => {
+    const audio = await openAudio({ model, hook: tinyHook, ...two, audio: [sound] });
+    const source = audio.source();
+    assert.deepEqual([source.dOut, source.targetInfo], [tinyWidth, audio.targetInfo]);
+    await extractActivations(options('two-skipping', { ...two, audio: [sound] }));
+    const stored = await collect(await ActivationStore.open(place('two-skipping')), 1 << 20);
+    const digest = ({ x, target }: FrameChunk): string => createHash('sha256').update(x).update(target!).digest('hex');
+    for (let epoch = 0; epoch < 2; epoch++) assert.equal(digest(await collect(source, 1 << 20)), digest(stored), `pass ${epoch}`);
+    assert.equal(audio.skipped.length, 1);
+    const statistics = await source.targetStatistics!();
+    assert.deepEqual([statistics.rows, (await source.statistics()).rows], [stored.rows, stored.rows]);
+    await audio.close();
   });
 });
 

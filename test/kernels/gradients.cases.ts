@@ -1,9 +1,9 @@
 import { padded } from '../../src/gpu/index.ts';
-import { entryWords, keptGradients, latentGradients, noLatent } from '../../src/kernels/index.ts';
+import { entryWords, keptGradients, latentGradients, type LatentRange, noLatent } from '../../src/kernels/index.ts';
 import { dotBound, matmulTransposeA, matmulTransposeB } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close } from '../support/check.ts';
-import { drawn, fuzzed, keptPairs, magnitudes, normals, onBothKinds, run } from '../support/kernels.ts';
+import { drawn, fuzzed, keptPairs, layouts, magnitudes, normals, onBothKinds, pairTensors, run, sameBits } from '../support/kernels.ts';
 import { sumOfSquares, within } from '../support/rounding.ts';
 
 const shapes = [
@@ -18,22 +18,27 @@ const shapes = [
 
 const keptPairGradients: Case[] = [true, false].map((relu) => (
   fuzzed(`kept gradients are g . W_dec of every kept pair${relu ? ', zero where its value is not positive' : ''}`, onBothKinds(shapes), async (gpu, random, { rows, k, dIn, dSae, cuts }) => {
-    const kept = keptPairs(random, rows, k, dSae);
     const g = normals(random, rows * dIn), W = normals(random, dSae * dIn);
-    const found = await run(gpu, cuts, (bench, shardRows) => {
-      const tensors = {
-        indices: bench.tensor('indices', rows, k, { data: kept.indices, stride: k }), values: bench.tensor('values', rows, k, { data: kept.values, stride: k }),
-        dz: bench.tensor('dz', rows, k, { stride: k }), g: bench.tensor('g', rows, dIn, { data: g }), W_dec: bench.tensor('W_dec', dSae, dIn, { data: W, shardRows }),
-      };
-      return { tensors, record: (rec) => keptGradients(rec, tensors, rows, relu) };
-    });
     const all = matmulTransposeB(Float64Array.from(g), Float64Array.from(W), rows, dIn, dSae);
     const sizes = matmulTransposeB(magnitudes(g), magnitudes(W), rows, dIn, dSae);
-    const dz = found.floats('dz');
-    const filled = [...kept.indices.keys()].filter((pair) => kept.indices[pair] !== noLatent); // nobody reads the gradient of an empty slot
-    const entry = (pair: number): number => Math.floor(pair / k) * dSae + kept.indices[pair];
-    close(filled.map((pair) => dz[pair]), filled.map((pair) => (relu && kept.values[pair] <= 0 ? 0 : all[entry(pair)])),
-      { absolute: filled.map((pair) => dotBound(dIn, sizes[entry(pair)])) }, 'dz');
+    const middle = random.below(dSae + 1);
+    for (const layout of layouts(keptPairs(random, rows, k, dSae), rows)) {
+      const { shape: [pairRows, columns], indices, values, slots } = layout;
+      const dz = async (ranges: (LatentRange | undefined)[]) => (await run(gpu, cuts, (bench, shardRows) => {
+        const tensors = {
+          ...pairTensors(bench, layout), dz: bench.tensor('dz', pairRows, columns, { stride: columns }),
+          g: bench.tensor('g', rows, dIn, { data: g }), W_dec: bench.tensor('W_dec', dSae, dIn, { data: W, shardRows }),
+        };
+        return { tensors, record: (rec) => ranges.forEach((range) => keptGradients(rec, tensors, rows, relu, range)) };
+      })).floats('dz');
+      const found = await dz([undefined]);
+      const entry = ({ slot, row }: { slot: number; row: number }): number => row * dSae + indices[slot];
+      // Nobody reads the gradient of an empty slot.
+      close(slots.map(({ slot }) => found[slot]), slots.map((pair) => (relu && values[pair.slot] <= 0 ? 0 : all[entry(pair)])),
+        { absolute: slots.map((pair) => dotBound(dIn, sizes[entry(pair)])) }, 'dz');
+      const halves = await dz([{ from: 0, end: middle }, { from: middle, end: dSae }]);
+      close(slots.map(({ slot }) => halves[slot]), slots.map(({ slot }) => found[slot]), {}, `dz of latents below ${middle}, then of the others`);
+    }
   })
 ));
 
@@ -61,7 +66,7 @@ const weightGradients: Case[] = [false, true].map((addTo) => (
       entries.set(new Uint32Array(Float32Array.of(value, dz).buffer), n * entryWords + 1);
     });
 
-    const found = await run(gpu, cuts, (bench, shardRows) => {
+    const gradientsOf = (ranges: (LatentRange | undefined)[]) => run(gpu, cuts, (bench, shardRows) => {
       const given = (name: keyof typeof start) => (addTo ? { data: start[name] } : {});
       const tensors = {
         counts: bench.tensor('counts', 1, dSae, { dtype: 'u32' }), starts: bench.tensor('starts', 1, dSae + 1, { data: starts }),
@@ -70,8 +75,13 @@ const weightGradients: Case[] = [false, true].map((addTo) => (
         W_dec: bench.tensor('grad W_dec', dSae, dIn, { ...given('W_dec'), shardRows }), W_enc: bench.tensor('grad W_enc', dSae, dIn, { ...given('W_enc'), shardRows }),
         b_enc: bench.tensor('grad b_enc', 1, 2 * padded(dSae), given('b_enc')),
       };
-      return { tensors, record: (rec) => latentGradients(rec, tensors, tensors, tensors, addTo) };
+      const { g: upstream, xc: input } = tensors;
+      return { tensors, record: (rec) => ranges.forEach((range) => latentGradients(rec, tensors, { g: upstream, xc: input }, tensors, addTo, range)) };
     });
+    const found = await gradientsOf([undefined]);
+    const middle = random.below(dSae + 1);
+    const halves = await gradientsOf([{ from: 0, end: middle }, { from: middle, end: dSae }]);
+    for (const name of ['W_dec', 'W_enc', 'b_enc'] as const) sameBits(halves.integers(name), found.integers(name), `gradient of ${name} for latents below ${middle}, then for the others`);
 
     const check = (name: 'W_dec' | 'W_enc' | 'b_enc', sum: (codes: (matrix: Float64Array) => Float64Array) => Float64Array): void => {
       const before = Float64Array.from(start[name], (value) => (addTo ? value : 0));

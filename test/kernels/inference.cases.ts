@@ -100,7 +100,7 @@ const rounded: Case = fuzzed('on any numbers the SAE is as close to the oracle a
   const weights = randomTopk(random, shape);
   // A threshold at random lies on no pre-activation: what is compared with it is drawn after it, clear of it by a margin.
   if (architecture === 'jumprelu') weights.threshold = normals(random, dSae, 0.2).map((value) => 0.3 + Math.abs(value));
-  const shifted = weights.threshold ? { ...weights, b_enc: weights.b_enc.map((value, i) => value - weights.threshold![i]) } : weights;
+  const shifted = weights.threshold ? { ...weights, b_enc: weights.b_enc!.map((value, i) => value - weights.threshold![i]) } : weights;
   const x = decidedFrames(random, { ...shape, compatibility: 'corrected' }, shifted, rows);
   const expected = oracle(shape, weights, x);
   const found = await runAll(gpu, shape, weights, x);

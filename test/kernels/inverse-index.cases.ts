@@ -1,8 +1,8 @@
-import { entryWords, invertPairs, noLatent } from '../../src/kernels/index.ts';
+import { entryWords, invertPairs } from '../../src/kernels/index.ts';
 import { inverseIndex } from '../oracle/inverse-index.ts';
 import type { Case } from '../support/case.ts';
 import { ok } from '../support/check.ts';
-import { drawn, fuzzed, keptPairs, normals, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, keptPairs, layouts, normals, pairTensors, run, sameBits } from '../support/kernels.ts';
 
 // Words of the bitmap hold 32 rows; the scan takes 1024 latents at a time.
 const shapes = [
@@ -17,35 +17,37 @@ const shapes = [
 ];
 
 export const cases: Case[] = [false, true].map((keepAll) => (
-  fuzzed(`the inverse index lists every latent's pairs by row, ${keepAll ? 'all' : 'those above zero'}, in one piece and in shards`, shapes, async (gpu, random, { rows, k, dSae, cuts }) => {
-    const kept = keptPairs(random, rows, k, dSae), dz = normals(random, rows * k);
-    const found = await run(gpu, cuts, (bench, shardRows) => {
-      const tensors = {
-        indices: bench.tensor('indices', rows, k, { data: kept.indices, stride: k }), values: bench.tensor('values', rows, k, { data: kept.values, stride: k }),
-        dz: bench.tensor('dz', rows, k, { data: dz, stride: k }),
-        counts: bench.tensor('counts', 1, dSae, { data: new Uint32Array(dSae) }), starts: bench.tensor('starts', 1, dSae + 1, { dtype: 'u32' }),
-        entries: bench.tensor('entries', rows * k, entryWords, { dtype: 'u32', stride: entryWords }),
-        bitmap: bench.tensor('bitmap', dSae, Math.ceil(rows / 32), { data: new Uint32Array(dSae * Math.ceil(rows / 32)), shardRows }),
-      };
-      return { tensors, record: (rec) => invertPairs(rec, tensors, tensors, rows, keepAll) };
-    });
+  fuzzed(`the inverse index lists every latent's pairs by row, ${keepAll ? 'all' : 'those that are not zero'}, in one piece and in shards`, shapes, async (gpu, random, { rows, k, dSae, cuts }) => {
+    for (const layout of layouts(keptPairs(random, rows, k, dSae), rows)) {
+      const [pairRows, columns] = layout.shape;
+      const dz = normals(random, layout.indices.length);
+      const found = await run(gpu, cuts, (bench, shardRows) => {
+        const tensors = {
+          ...pairTensors(bench, layout), dz: bench.tensor('dz', pairRows, columns, { data: dz, stride: columns }),
+          counts: bench.tensor('counts', 1, dSae, { data: new Uint32Array(dSae) }), starts: bench.tensor('starts', 1, dSae + 1, { dtype: 'u32' }),
+          entries: bench.tensor('entries', pairRows * columns, entryWords, { dtype: 'u32', stride: entryWords }),
+          bitmap: bench.tensor('bitmap', dSae, Math.ceil(rows / 32), { data: new Uint32Array(dSae * Math.ceil(rows / 32)), shardRows }),
+        };
+        return { tensors, record: (rec) => invertPairs(rec, tensors, tensors, rows, keepAll) };
+      });
 
-    // The kept pairs that count, row by row, and which pair each of them is.
-    const pairs = [...kept.indices.keys()].filter((pair) => kept.indices[pair] !== noLatent && (keepAll || kept.values[pair] > 0));
-    const offsets = Array.from({ length: rows + 1 }, (_, row) => pairs.filter((pair) => pair < row * k).length);
-    const expected = inverseIndex({ offsets, indices: pairs.map((pair) => kept.indices[pair]) }, dSae);
+      // The kept pairs that count, row by row.
+      const pairs = layout.slots.filter(({ slot }) => keepAll || layout.values[slot] !== 0);
+      const offsets = Array.from({ length: rows + 1 }, (_, row) => pairs.filter((pair) => pair.row < row).length);
+      const expected = inverseIndex({ offsets, indices: pairs.map(({ slot }) => layout.indices[slot]) }, dSae);
 
-    sameBits(found.integers('starts'), Uint32Array.from(expected.offsets), 'starts');
-    sameBits(found.integers('counts'), Uint32Array.from({ length: dSae }, (_, i) => expected.offsets[i + 1] - expected.offsets[i]), 'counts');
-    const order = expected.positions.map((position) => pairs[position]);
-    ok(order.length === pairs.length && new Set(order).size === pairs.length, 'every pair is listed once');
-    const bits = new Uint32Array(Float32Array.from(order.flatMap((pair) => [kept.values[pair], dz[pair]])).buffer);
-    sameBits(found.integers('entries').subarray(0, pairs.length * entryWords),
-      Uint32Array.from(order.flatMap((_, n) => [expected.rows[n], bits[2 * n], bits[2 * n + 1]])), 'entries');
-    const words = Math.ceil(rows / 32), bitmap = found.integers('bitmap');
-    expected.rows.forEach((row, at) => {
-      const latent = kept.indices[order[at]];
-      ok((bitmap[latent * words + (row >>> 5)] >>> (row & 31)) & 1, `bit of latent ${latent} and row ${row}`);
-    });
+      sameBits(found.integers('starts'), Uint32Array.from(expected.offsets), 'starts');
+      sameBits(found.integers('counts'), Uint32Array.from({ length: dSae }, (_, i) => expected.offsets[i + 1] - expected.offsets[i]), 'counts');
+      const order = expected.positions.map((position) => pairs[position].slot);
+      ok(order.length === pairs.length && new Set(order).size === pairs.length, 'every pair is listed once');
+      const bits = new Uint32Array(Float32Array.from(order.flatMap((slot) => [layout.values[slot], dz[slot]])).buffer);
+      sameBits(found.integers('entries').subarray(0, pairs.length * entryWords),
+        Uint32Array.from(order.flatMap((_, n) => [expected.rows[n], bits[2 * n], bits[2 * n + 1]])), 'entries');
+      const words = Math.ceil(rows / 32), bitmap = found.integers('bitmap');
+      expected.rows.forEach((row, at) => {
+        const latent = layout.indices[order[at]];
+        ok((bitmap[latent * words + (row >>> 5)] >>> (row & 31)) & 1, `bit of latent ${latent} and row ${row}`);
+      });
+    }
   })
 ));

@@ -1,4 +1,4 @@
-import { countFirings, listDead, randomUniform, recordFloats, rowNorms, scaleRows, shaders } from '../../src/kernels/index.ts';
+import { countFirings, listDead, randomUniform, recordFields, recordFloats, rowNorms, scaleRows, shaders } from '../../src/kernels/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { rowNorms as oracleRowNorms } from '../oracle/matrix.ts';
 import { streamWord } from '../oracle/random.ts';
@@ -33,8 +33,8 @@ const counters: Case[] = [
     const dead = [...since.keys()].filter((i) => since[i] > window);
     sameBits(found.integers('list').subarray(0, dead.length + 1), Uint32Array.of(dead.length, ...dead), 'list');
     const record = found.floats('record');
-    within([record[slot * recordFloats + 8]], [sum([...since])], 'silence');
-    record[slot * recordFloats + 8] = 0;
+    within([record[slot * recordFloats + recordFields.indexOf('silence')]], [sum([...since])], 'silence');
+    record[slot * recordFloats + recordFields.indexOf('silence')] = 0;
     equal(record.every((value) => value === 0), true, 'the rest of the record is untouched');
   }),
 ];

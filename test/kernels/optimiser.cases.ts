@@ -1,4 +1,4 @@
-import { adam, type AdamOptions, recordFields, recordFloats, stepTotals } from '../../src/kernels/index.ts';
+import { adam, type AdamOptions, recordFields, recordFloats, recordLosses, stepTotals } from '../../src/kernels/index.ts';
 import { padded } from '../../src/gpu/index.ts';
 import { adamState, adamStep, clipByGlobalNorm } from '../oracle/adam.ts';
 import type { Case } from '../support/case.ts';
@@ -7,37 +7,41 @@ import { drawn, fuzzed, normals, run, sameBits } from '../support/kernels.ts';
 import { add, divide, handedOver, minimum, multiply, type Rounded, squareRoot, subtract, sum, within } from '../support/rounding.ts';
 
 const totals = fuzzed('step totals sum rows and gradients, and clip by the global norm', [
-  { rows: 1, dSae: 1, dIn: 1, maxNorm: 1 }, { rows: 255, dSae: 257, dIn: 3, maxNorm: 1 }, { rows: 256, dSae: 64, dIn: 257, maxNorm: 0 }, { rows: 300, dSae: 1000, dIn: 28, maxNorm: 1e9 },
-  ...drawn(2, (from) => ({ rows: from(1, 600), dSae: from(1, 900), dIn: from(1, 300), maxNorm: from(1, 9) })),
-], async (gpu, random, { rows, dSae, dIn, maxNorm }) => {
+  { rows: 1, dSae: 1, dIn: 1, losses: 1, maxNorm: 1 }, { rows: 255, dSae: 257, dIn: 3, losses: 0, maxNorm: 1 }, { rows: 256, dSae: 64, dIn: 257, losses: 2, maxNorm: 0 },
+  { rows: 300, dSae: 1000, dIn: 28, losses: recordLosses, maxNorm: 1e9 },
+  ...drawn(2, (from) => ({ rows: from(1, 600), dSae: from(1, 900), dIn: from(1, 300), losses: from(0, 5), maxNorm: from(1, 9) })),
+], async (gpu, random, { rows, dSae, dIn, losses, maxNorm }) => {
   const batch = rows + 5; // a batch may be smaller than what was allocated
-  const stats = normals(random, batch * 4), auxStats = normals(random, batch), gradBDec = normals(random, dIn);
+  const stats = normals(random, batch * 4), lossRows = normals(random, batch * losses), gradBDec = normals(random, dIn);
   stats.fill(NaN, rows * 4);
-  auxStats.fill(NaN, rows);
-  const gradB = normals(random, 2 * padded(dSae)).map((value, i) => (i < padded(dSae) || i >= padded(dSae) + dSae ? NaN : value * value)); // squares behind the gradient of b_enc
+  lossRows.fill(NaN, rows * losses);
+  const squared = normals(random, 2 * padded(dSae)).map((value, i) => (i < padded(dSae) || i >= padded(dSae) + dSae ? NaN : value * value)); // squares behind the gradient of b_enc
   const dead = random.below(dSae + 1), flags = random.below(2), slot = random.below(4);
   const found = await run(gpu, [], (bench) => {
     const tensors = {
-      stats: bench.tensor('stats', batch, 4, { data: stats }), auxStats: bench.tensor('aux_stats', 1, batch, { data: auxStats }),
-      gradB: bench.tensor('grad b_enc', 1, 2 * padded(dSae), { data: gradB }), gradBDec: bench.tensor('grad b_dec', 1, dIn, { data: gradBDec }),
+      stats: bench.tensor('stats', batch, 4, { data: stats }), lossRows: bench.tensor('loss rows', batch, Math.max(1, losses), losses ? { data: lossRows, stride: losses } : {}),
+      squares: bench.tensor('grad b_enc', 1, 2 * padded(dSae), { data: squared }), gradBDec: bench.tensor('grad b_dec', 1, dIn, { data: gradBDec }),
       dead: bench.tensor('dead', 1, dSae + 1, { data: Uint32Array.of(dead, ...new Uint32Array(dSae)) }), flags: bench.tensor('flags', 1, 1, { data: Uint32Array.of(flags) }),
       record: bench.tensor('record', 4, recordFloats, { data: new Float32Array(4 * recordFloats) }), clip: bench.tensor('clip', 1, 1),
     };
-    return { tensors, record: (rec) => stepTotals(rec, tensors, { rows, latents: dSae, slot, maxNorm }) };
+    return { tensors, record: (rec) => stepTotals(rec, tensors, { rows, losses, firstSquare: padded(dSae), squareCount: dSae, slot, maxNorm }) };
   });
 
   const column = (c: number): number[] => Array.from({ length: rows }, (_, row) => stats[row * 4 + c]);
-  const squares = [...gradB.subarray(padded(dSae), padded(dSae) + dSae)];
+  const squares = [...squared.subarray(padded(dSae), padded(dSae) + dSae)];
   const norm = squareRoot(sum([...squares, ...Array.from(gradBDec, (value) => multiply(value, value))]));
   const exact = (value: number): Rounded => ({ value, error: 0 });
   const expected = {
-    squaredError: sum(column(0)), spread: sum(column(1)), ratios: sum(column(2)), active: sum(column(3)), auxiliary: sum([...auxStats.subarray(0, rows)]),
-    gradientNorm: norm, dead: exact(dead), flags: exact(flags), silence: exact(0), // which listDead writes
+    squaredError: sum(column(0)), spread: sum(column(1)), ratios: sum(column(2)), active: sum(column(3)),
+    gradientNorm: norm, dead: exact(dead), flags: exact(flags), silence: exact(0), smallest: exact(0), // which others write
   } satisfies Record<(typeof recordFields)[number], Rounded>;
   const record = new Array<Rounded>(4 * recordFloats).fill(exact(0));
   recordFields.forEach((name, at) => {
     record[slot * recordFloats + at] = expected[name];
   });
+  for (let loss = 0; loss < losses; loss++) {
+    record[slot * recordFloats + recordFields.length + loss] = sum(Array.from({ length: rows }, (_, row) => lossRows[row * losses + loss]));
+  }
   within(found.floats('record'), record, 'record');
   equal(found.integers('flags')[0], 0, 'flags are handed over and cleared');
 

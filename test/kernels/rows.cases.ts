@@ -3,7 +3,7 @@ import { squaredError, subtractBDec } from '../oracle/linear.ts';
 import { denormalize, normalize } from '../oracle/normalize.ts';
 import type { Case } from '../support/case.ts';
 import { close } from '../support/check.ts';
-import { drawn, fuzzed, normals, onBothKinds, run } from '../support/kernels.ts';
+import { drawn, fuzzed, keptPairs, type Layout, layouts, normals, onBothKinds, pairTensors, run, sameBits } from '../support/kernels.ts';
 import { add, divide, handedOver, minimum, multiply, type Rounded, squareRoot, subtract, sum, sumOfSquares, within } from '../support/rounding.ts';
 
 const shapes = [
@@ -60,18 +60,18 @@ const prepared = (['none', 'constant_norm_rescale', 'layer_norm'] as const).map(
 
 const residual = fuzzed('residual gives the output, the gradient of the error and the row statistics', onBothKinds([{ rows: 2, dIn: 1 }, ...shapes].map((shape, n) => ({ ...shape, k: [1, 7, 70][n % 3] }))),
   async (gpu, random, { rows, dIn, k }) => {
-    const t = normals(random, rows * dIn), mean = normals(random, dIn, 0.3), r = normals(random, rows * dIn), affine = normals(random, rows * 2), values = normals(random, rows * k);
-    values.forEach((_, j) => {
-      if (random.below(3) === 0) values[j] = 0;
-    });
-    const found = await run(gpu, [], (bench) => {
+    const t = normals(random, rows * dIn), mean = normals(random, dIn, 0.3), r = normals(random, rows * dIn), affine = normals(random, rows * 2);
+    const [slots, ragged] = layouts(keptPairs(random, rows, k, k), rows);
+    const residualOf = (layout: Layout) => run(gpu, [], (bench) => {
+      const { indices: _, ...kept } = pairTensors(bench, layout);
       const tensors = {
-        t: bench.tensor('t', rows, dIn, { data: t }), mean: bench.tensor('mean', 1, dIn, { data: mean }), rowAffine: bench.tensor('affine', rows, 2, { data: affine, stride: 2 }),
-        values: bench.tensor('values', rows, k, { data: values, stride: k }), r: bench.tensor('r', rows, dIn, { data: r }),
-        g: bench.tensor('g', rows, dIn, { data: new Float32Array(rows * dIn) }), stats: bench.tensor('stats', rows, 4, { stride: 4 }),
+        ...kept, t: bench.tensor('t', rows, dIn, { data: t }), mean: bench.tensor('mean', 1, dIn, { data: mean }), rowAffine: bench.tensor('affine', rows, 2, { data: affine, stride: 2 }),
+        r: bench.tensor('r', rows, dIn, { data: r }), g: bench.tensor('g', rows, dIn, { data: new Float32Array(rows * dIn) }), stats: bench.tensor('stats', rows, 4, { stride: 4 }),
       };
       return { tensors, record: (rec) => residualRows(rec, tensors, rows) };
     });
+    const found = await residualOf(slots), alike = await residualOf(ragged);
+    for (const name of ['r', 'g', 'stats'] as const) sameBits(alike.integers(name), found.integers(name), `${name} with as many values as a row has`);
 
     const row = (j: number): number => Math.floor(j / dIn);
     const out = Array.from(r, (value, j) => add(multiply(value, affine[2 * row(j)]), affine[2 * row(j) + 1]));
@@ -80,7 +80,7 @@ const residual = fuzzed('residual gives the output, the gradient of the error an
     const g = error.map((e, j) => multiply(multiply(divide(2, rows), affine[2 * row(j)]), e));
     const stats = Array.from({ length: rows }, (_, b) => {
       const squares = (numbers: Rounded[]): Rounded => sumOfSquares(numbers.slice(b * dIn, (b + 1) * dIn));
-      const active = values.subarray(b * k, (b + 1) * k).filter((value) => value > 0).length;
+      const active = slots.slots.filter(({ slot, row: owner }) => owner === b && slots.values[slot] !== 0).length;
       return [squares(error), squares(deviation), divide(squares(error), squares(deviation)), { value: active, error: 0 }];
     }).flat();
 
@@ -104,9 +104,9 @@ const auxiliary = [false, true].map((affine): Case => (
         const tensors = {
           t: bench.tensor('t', rows, dIn, { data: t }), out: bench.tensor('out', rows, dIn, { data: out }), rowAffine: bench.tensor('affine', rows, 2, { data: rowAffine, stride: 2 }),
           dead: bench.tensor('dead', 1, 60, { data: Uint32Array.of(dead, ...new Uint32Array(59)) }), rAux: bench.tensor('r_aux', rows, dIn, { data: rAux }),
-          auxStats: bench.tensor('aux_stats', 1, rows),
+          lossRows: bench.tensor('loss rows', rows, 3, { data: new Float32Array(rows * 3).fill(7), stride: 3 }),
         };
-        return { tensors, record: (rec) => auxiliaryRows(rec, tensors, rows, { kAux, coefficient: coefficient.value, affine }) };
+        return { tensors, record: (rec) => auxiliaryRows(rec, tensors, rows, { kAux, coefficient: coefficient.value, affine, column: 1 }) };
       });
 
       const weight = multiply(coefficient, minimum(divide(dead, kAux), 1));
@@ -121,7 +121,7 @@ const auxiliary = [false, true].map((affine): Case => (
       agree(g, gradient.map((value, j) => weight.value * value * gain(j)), 'g');
       close([losses.reduce((total, { value }) => total + value, 0) / rows], [weight.value * loss], { relative: 1e-9 }, 'loss, derived here');
       within(found.floats('rAux'), g, 'g');
-      within(found.floats('auxStats'), losses, 'losses');
+      within(found.floats('lossRows'), losses.flatMap((loss) => [{ value: 7, error: 0 }, loss, { value: 7, error: 0 }]), 'losses');
     })
 ));
 

@@ -1,6 +1,6 @@
 import { type Gpu, padded } from '../../src/gpu/index.ts';
 import type { RandomStream } from '../../src/random.ts';
-import { topkConfig, topkTraining, type Weights } from '../../src/sae/index.ts';
+import { topk, topkConfig, type Weights } from '../../src/sae/index.ts';
 import { globalNorm } from '../oracle/adam.ts';
 import type { Tensors } from '../oracle/linear.ts';
 import { columnSums } from '../oracle/matrix.ts';
@@ -42,22 +42,22 @@ async function gpuStep(gpu: Gpu, shape: Shape, weights: Weights, frames: Float32
   const batch = rows + 3; // a batch may be smaller than what was allocated
   const inputs = { frames: gpu.tensor({ label: 'frames', dtype: 'f32', rows: batch, columns: dIn }), centre: gpu.tensor({ label: 'centre', dtype: 'f32', rows: 1, columns: dIn }) };
   const state = { dead: gpu.tensor({ label: 'dead', dtype: 'u32', rows: 1, columns: dSae + 1 }), flags: gpu.tensor({ label: 'flags', dtype: 'u32', rows: 1, columns: 1 }) };
-  const form = topkTraining(gpu, config, batch, inputs, state, compatibility);
+  const form = topk.train!({ gpu, config, batch, inputs, state, compatibility });
   try {
     gpu.upload(inputs.frames, frames);
     gpu.upload(inputs.centre, centre);
     gpu.upload(state.dead, Uint32Array.of(dead.length, ...dead, ...new Uint32Array(dSae - dead.length)));
-    for (const { name, value } of form.parameters) gpu.upload(value, weights[name as keyof Weights]!);
+    for (const { name, value } of form.parameters) gpu.upload(value, weights[name]!);
     const rec = gpu.record();
-    form.record(rec, { rows, scale, mayBeDead });
+    form.record(rec, { rows, scale, targetScale: 1, mayBeDead, time: 0, coefficients: {} });
     rec.submit();
     const gradients: Record<string, Float32Array> = {};
     for (const { name, gradient } of form.parameters) gradients[name] = await gpu.downloadFloats(gradient);
-    const stats = await gpu.downloadFloats(form.results.stats), auxStats = await gpu.downloadFloats(form.results.auxStats);
+    const stats = await gpu.downloadFloats(form.results.stats), lossRows = await gpu.downloadFloats(form.results.lossRows);
     const mean = (values: Float32Array, stride: number, column = 0): number => values.subarray(0, rows * stride).reduce((sum, value, j) => (j % stride === column ? sum + value / rows : sum), 0);
     return {
       gradients,
-      losses: { mse_loss: mean(stats, 4), auxiliary_reconstruction_loss: mayBeDead ? mean(auxStats, 1) : 0 },
+      losses: { mse_loss: mean(stats, 4), auxiliary_reconstruction_loss: mayBeDead ? mean(lossRows, 1) : 0 },
       explained: [1 - mean(stats, 4) / mean(stats, 4, 1), 1 - mean(stats, 4, 2)],
       counts: await gpu.downloadIntegers(form.results.counts),
       flags: await gpu.downloadIntegers(state.flags),

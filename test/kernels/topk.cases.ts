@@ -1,5 +1,5 @@
 import type { Gpu, Tensor } from '../../src/gpu/index.ts';
-import { noLatent, topkRows, type TopkTensors } from '../../src/kernels/index.ts';
+import { groupmaxRows, noLatent, topkRows, type TopkTensors } from '../../src/kernels/index.ts';
 import type { RandomStream } from '../../src/random.ts';
 import { rowTopK, rowTopKAmong } from '../oracle/topk.ts';
 import type { Case } from '../support/case.ts';
@@ -14,38 +14,41 @@ interface Problem {
   firstRow?: number;
   norms?: Float32Array;
   list?: readonly number[];
+  absolute?: boolean;
+  /** Slots of a row, more than k. */
+  slots?: number;
 }
 
 async function select(gpu: Gpu, problem: Problem) {
-  const { h, rows, k, firstRow = 0, norms, list } = problem;
+  const { h, rows, k, firstRow = 0, norms, list, absolute, slots = k } = problem;
   const dSae = h.length / rows;
   const listed = list && Uint32Array.of(list.length, ...list, ...new Uint32Array(dSae - list.length).fill(noLatent));
   const found = await run(gpu, [], (bench) => {
     const tensors: TopkTensors & Record<string, Tensor> = {
       h: bench.tensor('h', rows, dSae, { data: h, stride: dSae }),
-      indices: bench.tensor('indices', firstRow + rows, k, { dtype: 'u32', stride: k }),
-      values: bench.tensor('values', firstRow + rows, k, { stride: k }),
+      indices: bench.tensor('indices', firstRow + rows, slots, { dtype: 'u32', stride: slots }),
+      values: bench.tensor('values', firstRow + rows, slots, { stride: slots }),
       flags: bench.tensor('flags', 1, 1, { data: Uint32Array.of(4) }),
       ...(norms ? { norms: bench.tensor('norms', 1, dSae, { data: norms }) } : {}),
       ...(listed ? { list: bench.tensor('list', 1, dSae + 1, { data: listed }) } : {}),
     };
-    return { tensors, record: (rec) => topkRows(rec, tensors, firstRow, rows, k) };
+    return { tensors, record: (rec) => topkRows(rec, tensors, firstRow, rows, k, absolute) };
   });
-  const untouched = found.integers('indices').subarray(0, firstRow * k);
+  const untouched = found.integers('indices').subarray(0, firstRow * slots);
   ok(untouched.every((word) => word === untouched[0]), 'rows before the first were written');
-  return { indices: found.integers('indices').subarray(firstRow * k), values: found.floats('values').subarray(firstRow * k), flag: found.integers('flags')[0] - 4 };
+  return { indices: found.integers('indices').subarray(firstRow * slots), values: found.floats('values').subarray(firstRow * slots), flag: found.integers('flags')[0] - 4 };
 }
 
 /** Compares with the oracle: the same latents, ascending, and the values kept. `scores` are what is ranked, in float64. */
 async function checkAgainstOracle(gpu: Gpu, problem: Problem, scores = Float64Array.from(problem.h)): Promise<void> {
-  const { h, rows, k, list } = problem;
+  const { h, rows, k, list, absolute = false, slots = k } = problem;
   const dSae = h.length / rows;
   const chosen = list ? rowTopKAmong(scores, rows, dSae, k, [...list]) : rowTopK(scores, rows, dSae, k);
-  const indices = new Uint32Array(rows * k).fill(noLatent);
-  const values = new Float32Array(rows * k);
+  const indices = new Uint32Array(rows * slots).fill(noLatent);
+  const values = new Float32Array(rows * slots);
   chosen.forEach((latents, row) => {
-    indices.set(latents, row * k);
-    values.set(latents.map((i) => (list ? h[row * dSae + i] : Math.max(h[row * dSae + i], 0))), row * k);
+    indices.set(latents, row * slots);
+    values.set(latents.map((i) => (list || absolute ? h[row * dSae + i] : Math.max(h[row * dSae + i], 0))), row * slots);
   });
   const found = await select(gpu, problem);
   sameBits(found.indices, indices, 'kept latents');
@@ -121,6 +124,55 @@ const scaled: Case[] = [
   }),
 ];
 
+/** Ranked by size, values with their signs; also with room for more than is kept. */
+const absolute: Case[] = [
+  fuzzed('top-k by size keeps values of either sign', onBothKinds([{ dSae: 7, k: 3 }, { dSae: 1300, k: 200 }, { dSae: 1031, k: 1031 }]), async (gpu, random, { dSae, k }) => {
+    const rows = 3;
+    const h = normals(random, rows * dSae), norms = wholeNumbers(random, dSae, 1, 6);
+    await checkAgainstOracle(gpu, { h, rows, k, absolute: true, firstRow: 1 }, Float64Array.from(h, Math.abs));
+    const whole = wholeNumbers(random, rows * dSae, -9, 9); // with ties
+    const list = [...random.permutation(dSae).subarray(0, Math.ceil(dSae * 0.6)).sort()];
+    const scores = Float64Array.from(whole, (value, j) => Math.abs(value) * norms[j % dSae]);
+    await checkAgainstOracle(gpu, { h: whole, rows, k, norms, absolute: true }, scores);
+    await checkAgainstOracle(gpu, { h: whole, rows, k, norms, absolute: true, list }, scores);
+  }),
+  fuzzed('a NaN or an infinity raises the flag of a top-k by size', onBothKinds([{ value: NaN }, { value: -Infinity }]), async (gpu, random, { value }) => {
+    const h = normals(random, 300);
+    h[100] = value;
+    equal((await select(gpu, { h, rows: 1, k: 20, absolute: true })).flag, 1, 'flag');
+  }),
+  fuzzed('top-k in a row with more slots leaves those behind empty', onBothKinds([{ dSae: 60, k: 3, slots: 20 }, { dSae: 1300, k: 30, slots: 400 }]), async (gpu, random, { dSae, k, slots }) => {
+    await checkAgainstOracle(gpu, { h: normals(random, 4 * dSae), rows: 4, k, slots, firstRow: 2 });
+  }),
+];
+
+const groups: Case[] = [true, false].map((scale) => (
+  fuzzed(`group maxima ${scale ? 'by value times norm' : 'by value'}, the first of equal ones`, [{ rows: 1, k: 1, size: 1 }, { rows: 3, k: 5, size: 1 }, { rows: 2, k: 1, size: 90 }, { rows: 9, k: 17, size: 6 }],
+    async (gpu, random, { rows, k, size }) => {
+      const dSae = k * size, firstRow = 2;
+      const h = wholeNumbers(random, rows * dSae, -4, 3), norms = wholeNumbers(random, dSae, 1, 3);
+      const maxima = async () => {
+        const found = await run(gpu, [], (bench) => {
+          const tensors: TopkTensors & Record<string, Tensor> = {
+            h: bench.tensor('h', rows, dSae, { data: h, stride: dSae }), flags: bench.tensor('flags', 1, 1, { data: Uint32Array.of(4) }),
+            indices: bench.tensor('indices', firstRow + rows, k, { dtype: 'u32', stride: k }), values: bench.tensor('values', firstRow + rows, k, { stride: k }),
+            ...(scale ? { norms: bench.tensor('norms', 1, dSae, { data: norms }) } : {}),
+          };
+          return { tensors, record: (rec) => groupmaxRows(rec, tensors, firstRow, rows, k) };
+        });
+        return { indices: found.integers('indices').subarray(firstRow * k), values: found.floats('values').subarray(firstRow * k), flag: found.integers('flags')[0] - 4 };
+      };
+      const scores = Float64Array.from(h, (value, j) => value * (scale ? norms[j % dSae] : 1));
+      const chosen = rowTopK(scores, rows * k, size, 1).map(([best], group) => (group % k) * size + best);
+      const found = await maxima();
+      sameBits(found.indices, Uint32Array.from(chosen), 'kept latents');
+      close(found.values, chosen.map((latent, group) => Math.max(h[Math.floor(group / k) * dSae + latent], 0)), {}, 'kept values');
+      equal(found.flag, 0, 'flag');
+      h[h.length - 1] = NaN;
+      equal((await maxima()).flag, 1, 'flag of a NaN');
+    })
+));
+
 const properties: Case[] = [
   fuzzed('permuting the latents permutes what is kept', onBothKinds([{ k: 3 }, { k: 200 }, { k: 1100 }]), async (gpu, random, { k }) => {
     const dSae = 1301;
@@ -147,4 +199,4 @@ const properties: Case[] = [
   }),
 ];
 
-export const cases: Case[] = [...distributions, ...lists, ...scaled, ...properties];
+export const cases: Case[] = [...distributions, ...lists, ...scaled, ...absolute, ...groups, ...properties];

@@ -2,7 +2,8 @@ import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream, streams } from '../../src/random.ts';
 import { type Compatibility, topkConfig } from '../../src/sae/index.ts';
 import { trainerConfig } from '../../src/training/config.ts';
-import { type StepMetrics, Trainer, type TrainerState } from '../../src/training/trainer.ts';
+import type { StepMetrics } from '../../src/training/step-metrics.ts';
+import { Trainer, type TrainerState } from '../../src/training/trainer.ts';
 import { rowNorms } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal, ok } from '../support/check.ts';
@@ -24,7 +25,7 @@ async function train(gpu: Gpu, batches: readonly Float32Array[], compatibility: 
   const input = { mean: normals(new RandomStream(seed, 1), dIn), scale: 0.8 };
   const trainer = await Trainer.create({ gpu, sae, training, input, compatibility });
   try {
-    for (const frames of batches) trainer.train(frames);
+    for (const frames of batches) trainer.train({ x: frames });
     const metrics = await trainer.metrics();
     return { shards: trainer.form.parameters[1].value.shards.length, metrics, state: await trainer.state() };
   } finally {
@@ -49,8 +50,8 @@ export const cases: Case[] = [
           const batches = Array.from({ length: steps }, (_, n) => normals(random, (n === 7 ? batch - 11 : batch) * dIn));
           const whole = await train(gpu, batches, compatibility);
           const last = whole.metrics.at(-1)!;
-          ok(last.dead > dIn && last.auxiliaryLoss > 0, `the auxiliary loss is at work: ${last.dead} dead, loss ${last.auxiliaryLoss}`);
-          ok(last.mseLoss < whole.metrics[0].mseLoss, `the SAE learns: ${whole.metrics[0].mseLoss} to ${last.mseLoss}`);
+          ok(last.dead > dIn && last.losses['auxiliary_reconstruction_loss'] > 0, `the auxiliary loss is at work: ${last.dead} dead, loss ${last.losses['auxiliary_reconstruction_loss']}`);
+          ok(last.losses['mse_loss'] < whole.metrics[0].losses['mse_loss'], `the SAE learns: ${whole.metrics[0].losses['mse_loss']} to ${last.losses['mse_loss']}`);
           sameOutcome(await train(gpu, batches, compatibility), whole, `${compatibility}, again`);
           const cut = await train(small, batches, compatibility);
           equal(whole.shards, 1, 'shards');
@@ -66,8 +67,8 @@ export const cases: Case[] = [
     const trainer = await Trainer.create({ gpu, sae: { ...sae, decoder_init_norm: norm }, training });
     const { W_enc, W_dec, b_enc, b_dec } = await trainer.weights();
     trainer.dispose();
-    sameBits(new Uint32Array(W_enc.buffer), new Uint32Array(W_dec.buffer), 'W_enc');
-    ok(b_enc.every((value) => value === 0) && b_dec.every((value) => value === 0), 'biases are zero');
+    sameBits(new Uint32Array(W_enc!.buffer), new Uint32Array(W_dec.buffer), 'W_enc');
+    ok(b_enc!.every((value) => value === 0) && b_dec.every((value) => value === 0), 'biases are zero');
     const host = new RandomStream(seed, streams.initialisation);
     const uniform = Float64Array.from({ length: dSae * dIn }, () => (2 * host.uniform() - 1) * Math.sqrt(6 / dIn));
     const norms = rowNorms(uniform, dSae, dIn);

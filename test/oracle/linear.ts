@@ -26,6 +26,8 @@ export interface PassContext {
   coefficients: Record<string, number>;
   /** x - out [rows, dIn] as the auxiliary loss shall see it: a constant, so finite differences must hold it fixed. */
   residual?: Float64Array;
+  /** The same for the auxiliary losses of levels. */
+  levelResiduals?: Float64Array[];
 }
 
 /** One forward and backward pass over a batch. */
@@ -40,6 +42,8 @@ export interface Pass {
   featureActs: Float64Array;
   /** [rows, dIn]: x - out. */
   residual: Float64Array;
+  /** The same of every level, the widest last, for architectures that have levels. */
+  levelResiduals?: Float64Array[];
   gradients: Tensors;
 }
 

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
-import { readSaelensFolder, type SaelensConfig } from '../../src/formats/index.ts';
+import { readSaelensFolder, type SaelensConfig, writeSaelensFolder } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
-import { dense, SAE, topkConfig, type Weights } from '../../src/sae/index.ts';
+import { dense, SAE, tensorsFromWeights, topkConfig, type Weights } from '../../src/sae/index.ts';
 import { fixture } from '../support/paths.ts';
 import { normals } from '../support/kernels.ts';
 import { freshSeed } from '../support/mutate.ts';
@@ -100,9 +100,9 @@ describe('an SAE', () => {
 
   test('that cannot be run is refused, with what can', async () => {
     const create = (fields: Record<string, unknown>) => SAE.create(gpu, { ...base, ...fields } as SaelensConfig, weights);
-    await assert.rejects(create({ architecture: 'temporal' }), coded('config', /^SAEs of architecture temporal cannot be run yet: these can: topk, standard, jumprelu/));
+    await assert.rejects(create({ architecture: 'batchtopk' }), coded('config', /^SAEs of architecture batchtopk cannot be run: these can: /));
     await assert.rejects(create({ normalize_activations: 'constant_scalar_rescale' }), coded('config', /normalize_activations is "constant_scalar_rescale": it must be one of none, expected_average_only_in/));
-    for (const k of [undefined, 0, -1, 2.5, 31, '4']) await assert.rejects(create({ k }), coded('config', /^k is .*: a TopK SAE needs a whole number from 1 to d_sae \(30\)$/), String(k));
+    for (const k of [undefined, 0, -1, 2.5, 31, '4']) await assert.rejects(create({ k }), coded('config', /^k is .*: it must be a whole number from 1 to d_sae \(30\)$/), String(k));
     await assert.rejects(SAE.load(gpu, join(folder, 'nowhere')), coded('file-missing', /nowhere/));
   });
 
@@ -113,6 +113,27 @@ describe('an SAE', () => {
     assert.deepEqual(await sae.run(x), await plain.run(x));
     sae.dispose();
     plain.dispose();
+  });
+
+  test('that exists for training only runs as what it is saved as', async () => {
+    const { k, rescale_acts_by_decoder_norm: _, ...common } = base;
+    const norms = Float32Array.from({ length: dSae }, (_, i) => Math.hypot(...weights.W_dec.subarray(i * dIn, (i + 1) * dIn)));
+    const threshold = 0.7;
+    for (const rescales of [true, false]) {
+      await writeSaelensFolder(join(folder, 'batchtopk'), {
+        config: { ...common, architecture: 'batchtopk', k: Number(k), rescale_acts_by_decoder_norm: rescales, decoder_init_norm: 0.1 } as SaelensConfig,
+        tensors: new Map([...tensorsFromWeights(weights), ['topk_threshold', { shape: [], data: Float64Array.of(threshold) }]]),
+      });
+      const loaded = await SAE.load(gpu, join(folder, 'batchtopk'));
+      const plain = await SAE.create(gpu, { ...common, architecture: 'jumprelu' } as SaelensConfig, { ...weights, threshold: norms.map((norm) => (rescales ? threshold / norm : threshold)) });
+      const x = normals(random, 40 * dIn);
+      const [found, expected] = [await loaded.run(x), await plain.run(x)];
+      assert.deepEqual(found.acts.indices, expected.acts.indices);
+      found.acts.values.forEach((value, at) => assert.ok(Math.abs(value - expected.acts.values[at]! * (rescales ? norms[found.acts.indices[at]!]! : 1)) < 1e-5 * Math.max(1, value)));
+      found.recon.forEach((value, at) => assert.ok(Math.abs(value - expected.recon[at]!) < 1e-4 * Math.max(1, Math.abs(value))));
+      loaded.dispose();
+      plain.dispose();
+    }
   });
 
   test('from before version 6 loads', async () => {

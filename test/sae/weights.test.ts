@@ -57,7 +57,7 @@ test('folding is the oracle\'s, rounded once, thresholds included', () => {
     const expected = oracle.foldCentreScale(doubles(weights), { mean: Float64Array.from(mean), scale, applyBDecToInput });
     for (const name of ['W_enc', 'W_dec', 'b_dec', 'threshold'] as const) near({ [name]: folded[name] } as unknown as Weights, { [name]: expected[name]! });
     // A difference of sums: rounded once, but where they cancel only to the size of what cancels.
-    folded.b_enc.forEach((value, i) => {
+    folded.b_enc!.forEach((value, i) => {
       const size = Math.abs(weights.b_enc[i]!) + scale * weights.W_enc.subarray(i * dIn, (i + 1) * dIn).reduce((sum, w, d) => sum + Math.abs(w * mean[d]!), 0);
       assert.ok(Math.abs(value - expected.b_enc![i]!) <= 2 ** -23 * size, `b_enc[${i}]`);
     });

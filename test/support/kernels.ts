@@ -1,7 +1,7 @@
 /** What the kernel cases share: seeded shapes and numbers, and a bench that runs a kernel under watch. */
 import { type Gpu, padded, type Recorder, type Shard, Tensor } from '../../src/gpu/index.ts';
 import { shardBytes } from '../../src/gpu/tensor.ts';
-import { noLatent } from '../../src/kernels/index.ts';
+import { noLatent, type Pairs } from '../../src/kernels/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { runtime } from '../../src/runtime/index.ts';
 import type { Case } from './case.ts';
@@ -65,6 +65,40 @@ export function keptPairs(random: RandomStream, rows: number, k: number, dSae: n
     for (let j = 0; j < count; j++) values[row * k + j] = random.below(6) === 0 ? 0 : random.normal();
   }
   return { indices, values };
+}
+
+/** Kept pairs as they lie in memory. */
+export interface Layout {
+  /** Rows and columns of indices and values. */
+  shape: [number, number];
+  indices: Uint32Array;
+  values: Float32Array;
+  offsets?: Uint32Array;
+  /** The slots that hold a pair, in order, and their rows. */
+  slots: { slot: number; row: number }[];
+}
+
+/** Kept pairs in both layouts that kernels take: k slots a row, and as many as a row has with two empty ones at the end. */
+export function layouts({ indices, values }: { indices: Uint32Array; values: Float32Array }, rows: number): Layout[] {
+  const k = indices.length / rows;
+  const slots = [...indices.keys()].filter((slot) => indices[slot] !== noLatent).map((slot) => ({ slot, row: Math.floor(slot / k) }));
+  const room = slots.length + 2;
+  const ragged: Layout = {
+    shape: [1, room], indices: new Uint32Array(room).fill(noLatent), values: new Float32Array(room),
+    offsets: Uint32Array.from({ length: rows + 1 }, (_, row) => slots.filter((one) => one.row < row).length),
+    slots: slots.map(({ row }, slot) => ({ slot, row })),
+  };
+  ragged.indices.set(slots.map(({ slot }) => indices[slot]));
+  ragged.values.set(slots.map(({ slot }) => values[slot]));
+  return [{ shape: [rows, k], indices, values, slots }, ragged];
+}
+
+/** The tensors of pairs in such a layout. */
+export function pairTensors(bench: Bench, { shape: [rows, columns], indices, values, offsets }: Layout): Pairs & Record<string, Tensor> {
+  return {
+    indices: bench.tensor('indices', rows, columns, { data: indices, stride: columns }), values: bench.tensor('values', rows, columns, { data: values, stride: columns }),
+    ...(offsets ? { offsets: bench.tensor('offsets', 1, offsets.length, { data: offsets }) } : {}),
+  };
 }
 
 /** The matrix [rows, dSae] of kept pairs. */

@@ -59,6 +59,19 @@ export function squareRoot(a: Operand): Rounded {
   return operation(value, Math.max(value - below, above - value), 4.5 + 1); // one for what the two errors make together
 }
 
+/** exp, within 3 + 2 |x| ULP. */
+export function exponential(a: Operand): Rounded {
+  const value = Math.exp(valueOf(a));
+  return operation(value, value * (Math.exp(errorOf(a)) - 1), 3 + 2 * (Math.abs(valueOf(a)) + errorOf(a)));
+}
+
+/** log, within 3 ULP, or 2^-21 where it is near zero. */
+export function logarithm(a: Operand): Rounded {
+  const least = valueOf(a) - errorOf(a);
+  const value = Math.log(valueOf(a));
+  return operation(value, (least > 0 ? errorOf(a) / least : Infinity) + 2 ** -21, 3);
+}
+
 export function minimum(a: Operand, b: Operand): Rounded {
   return { value: Math.min(valueOf(a), valueOf(b)), error: Math.max(errorOf(a), errorOf(b)) };
 }

@@ -78,7 +78,7 @@ export function oraclePass(cfg: SaelensConfig): (parameters: Tensors, x: Float64
     case 'gated': return (p, x, context) => gatedPass(p, x, config, context);
     case 'jumprelu': return (p, x, context) => jumpreluPass(p, x, {
       ...config, bandwidth: cfg.jumprelu_bandwidth, sparsityMode: cfg.jumprelu_sparsity_loss_mode,
-      tanhScale: cfg.jumprelu_tanh_scale, preActCoefficient: cfg.pre_act_loss_coefficient ?? 0,
+      tanhScale: cfg.jumprelu_tanh_scale, ...(cfg.pre_act_loss_coefficient === null ? {} : { preActCoefficient: cfg.pre_act_loss_coefficient }),
     }, context);
     case 'topk': return (p, x, context) => topkPass(p, x, topk, context);
     case 'batchtopk': return (p, x, context) => batchtopkPass(p, x, topk, context);

@@ -15,8 +15,11 @@ export interface Problem {
   compatibility: Compatibility;
 }
 
+/** What SAEs with one encoder and one bias have. */
+export type LinearWeights = Weights & Required<Pick<Weights, 'W_enc' | 'b_enc'>>;
+
 /** Weights of which no latent dominates; the biases are large enough to matter. */
-export function randomTopk(random: RandomStream, { dIn, dSae }: Pick<Problem, 'dIn' | 'dSae'>): Weights {
+export function randomTopk(random: RandomStream, { dIn, dSae }: Pick<Problem, 'dIn' | 'dSae'>): LinearWeights {
   const scale = 1 / Math.sqrt(dIn);
   return { W_enc: normals(random, dSae * dIn, scale), W_dec: normals(random, dSae * dIn, scale), b_enc: normals(random, dSae, 0.3), b_dec: normals(random, dIn, 0.3) };
 }
@@ -32,7 +35,7 @@ export function decidedFrames(random: RandomStream, { dIn, dSae, k, rescale, app
   transform: (frame: Float32Array) => Float64Array = (frame) => Float64Array.from(frame), dead: readonly number[] = []): Float32Array {
   const config = { dIn, dSae, applyBDecToInput: applyBDec, normalizeActivations: normalise };
   const parameters: Tensors = { W_dec: Float64Array.from(weights.W_dec), b_dec: Float64Array.from(weights.b_dec) };
-  const W_enc = Float64Array.from(weights.W_enc), b_enc = Float64Array.from(weights.b_enc);
+  const W_enc = Float64Array.from(weights.W_enc!), b_enc = Float64Array.from(weights.b_enc!);
   const norms = rescale ? decoderNorms(parameters, config) : new Float64Array(dSae).fill(1);
   const isClear = (scores: Float64Array, latents: number[], kept: number): boolean => {
     const ranked = latents.map((i) => scores[i]).sort((a, b) => b - a);

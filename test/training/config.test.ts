@@ -19,6 +19,7 @@ describe('trainerConfig', () => {
     assert.deepEqual(trainerConfig({}), {
       train_batch_size_samples: 4096, total_training_samples: 2_000_000, lr: 3e-4, lr_end: 3e-4 / 10, lr_scheduler_name: 'constant', lr_warm_up_steps: 0,
       lr_decay_steps: 0, n_restart_cycles: 1, adam_beta1: 0.9, adam_beta2: 0.999, dead_feature_window: 1000, feature_sampling_window: 2000, seed: 42,
+      unit_norm_decoder: false, resample_steps: [], b_dec_init_method: 'zeros',
     });
     assert.equal(totalSteps(trainerConfig({ train_batch_size_samples: 300, total_training_samples: 1000 })), 3);
   });
@@ -30,6 +31,9 @@ describe('trainerConfig', () => {
       .flatMap((field) => [-1, 0.5, NaN, 2 ** 53].map((value): [keyof TrainerConfig, unknown, RegExp] => [field, value, /it must be zero or a positive whole number/])),
     ...(['lr', 'lr_end'] as const).flatMap((field) => [-1e-3, NaN, Infinity].map((value): [keyof TrainerConfig, unknown, RegExp] => [field, value, /it must be zero or a positive number/])),
     ...(['adam_beta1', 'adam_beta2'] as const).flatMap((field) => [-0.1, 1, NaN].map((value): [keyof TrainerConfig, unknown, RegExp] => [field, value, /it must be at least 0 and below 1/])),
+    ['unit_norm_decoder', 1, /it must be true or false/],
+    ...[[0], [2.5], [1, -1], ['3'], 3, 'all'].map((value): [keyof TrainerConfig, unknown, RegExp] => ['resample_steps', value, /it must be a list of positive whole numbers/]),
+    ['b_dec_init_method', 'median', /it must be one of zeros, mean, geometric_median/],
     ['lr_scheduler_name', 'cosine', /it must be one of constant, cosineannealing, cosineannealingwarmrestarts/],
     ['total_training_samples', 100, /it must be at least one batch \(4096\)/],
   ];
@@ -40,6 +44,16 @@ describe('trainerConfig', () => {
       }
     });
   }
+
+  test('lr auto is 2e-4 / sqrt(d_sae / 2^14), and lr_end goes with it', () => {
+    for (const [dSae, lr] of [[2 ** 14, 2e-4], [2 ** 16, 1e-4], [2 ** 12, 4e-4], [10_000, 2e-4 * 1.28]] as const) {
+      const config = trainerConfig({ lr: 'auto' }, dSae);
+      assert.ok(Math.abs(config.lr / lr - 1) < 1e-15 && config.lr_end === config.lr / 10, `${dSae}: ${config.lr}`);
+    }
+    assert.equal(trainerConfig({ lr: 'auto', lr_end: 1e-7 }, 512).lr_end, 1e-7);
+    assert.deepEqual(trainerConfig(trainerConfig({ lr: 'auto' }, 512)), trainerConfig({ lr: 'auto' }, 512));
+    assert.throws(() => trainerConfig({ lr: 'auto' }), (error: CochleaError) => error.code === 'config' && error.line === 'lr auto depends on d_sae: give a number, or the SAE\'s d_sae');
+  });
 
   test('refuses phases that do not fit the run, and a decay from zero', () => {
     const run = { train_batch_size_samples: 10, total_training_samples: 109 };
@@ -56,14 +70,15 @@ describe('topkConfig', () => {
   test('fills in SAELens\' defaults', () => {
     assert.deepEqual(topkConfig({ d_in: 8, d_sae: 128 }), {
       architecture: 'topk', d_in: 8, d_sae: 128, k: 100, apply_b_dec_to_input: true, normalize_activations: 'none', decoder_init_norm: 0.1,
-      rescale_acts_by_decoder_norm: true, aux_loss_coefficient: 1,
+      rescale_acts_by_decoder_norm: true, aux_loss_coefficient: 1, k_anneal_start: null, k_anneal_steps: 0, activation: 'topk',
     });
   });
 
   const impossible: [keyof TopkConfig, unknown[], RegExp][] = [
     ['d_in', [0, -8, 1.5, NaN], /it must be a positive whole number/],
     ['d_sae', [0, 2.5, Infinity], /it must be a positive whole number/],
-    ['k', [0, 129, 5.5, -1, NaN], /it must be a whole number from 1 to d_sae \(128\)/],
+    ['k', [0, 5.5, -1, NaN], /it must be a positive whole number/],
+    ['k', [129], /it must be at most d_sae \(128\)/],
     ['decoder_init_norm', [0, -0.1, NaN, Infinity], /it must be a positive number or null/],
     ['aux_loss_coefficient', [-1, NaN, Infinity], /it must be zero or a positive number/],
     ['normalize_activations', ['layernorm', 'constant_scalar_rescale', 'toString', ''], /it must be one of none, expected_average_only_in, constant_norm_rescale, layer_norm/],

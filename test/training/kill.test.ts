@@ -120,5 +120,5 @@ test('a full disk ends the run with one line and leaves its checkpoints whole', 
   assert.deepEqual(readdirSync(kept), ['checkpoints', 'metrics.jsonl', 'run.json']);
   assert.deepEqual(readdirSync(join(kept, 'checkpoints')), ['step-00000003', 'step-00000006']);
   const found = await readCheckpoint(kept);
-  assert.deepEqual([found!.problems, found!.checkpoint.trainer.step], [[], 6]);
+  assert.deepEqual([found!.problems, found!.checkpoint.step], [[], 6]);
 });

@@ -10,7 +10,7 @@ import { CochleaError } from '../../src/errors.ts';
 import { readSaelensFolder, writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
-import { topkConfig } from '../../src/sae/index.ts';
+import { topkConfig, type TopkConfig } from '../../src/sae/index.ts';
 import { readMetrics, type RunOptions, trainerConfig, trainRun } from '../../src/training/index.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { plantedFrames } from '../support/planted.ts';
@@ -238,7 +238,7 @@ describe('resuming', () => {
     copy('changed');
     const changed: [Partial<RunOptions> & { trainingSeed?: number; lr?: number }, RegExp][] = [
       [{ trainingSeed: seed + 1 }, new RegExp(`training\\.seed was ${seed} and is ${seed + 1}`)],
-      [{ sae: topkConfig({ ...options('').sae, k: 5 }), lr: 0.5 }, /sae\.k was 4 and is 5; training\.lr was 0\.003 and is 0\.5/],
+      [{ sae: topkConfig({ ...options('').sae as TopkConfig, k: 5 }), lr: 0.5 }, /sae\.k was 4 and is 5; training\.lr was 0\.003 and is 0\.5/],
       [{ centre: false }, /centre was true and is false/],
       [{ shuffle: false, bufferRows: 64 }, /mixing_buffer was 128 and is 64; shuffle was true and is false/],
       [{ dropNonFinite: true }, /drop_non_finite was false and is true/],

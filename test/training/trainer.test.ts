@@ -40,12 +40,12 @@ test('a trainer that goes on from a state leaves the bits and the metrics of one
   const metrics: StepMetrics[] = [];
   for (let step = 0; step < steps; step++) {
     if (stops.includes(step)) states.set(step, await whole.state());
-    whole.train(batchOf(step));
+    whole.train({ x: batchOf(step) });
     metrics.push(...await whole.metrics());
   }
   const end = { state: bits(await whole.state()), firings: await whole.firings() };
   whole.dispose();
-  assert.ok(metrics.some(({ dead }) => dead > 0) && metrics.some(({ auxiliaryLoss }) => auxiliaryLoss > 0), 'no latent ever died');
+  assert.ok(metrics.some(({ dead }) => dead > 0) && metrics.some(({ losses }) => losses['auxiliary_reconstruction_loss']! > 0), 'no latent ever died');
 
   for (const [step, state] of states) {
     const again = await Trainer.create({ gpu, sae, training: { ...training, seed: seed + 1 }, input });
@@ -53,7 +53,7 @@ test('a trainer that goes on from a state leaves the bits and the metrics of one
     assert.equal(again.step, step);
     const found: StepMetrics[] = [];
     for (let t = step; t < steps; t++) {
-      again.train(batchOf(t));
+      again.train({ x: batchOf(t) });
       if (again.unread === 7 || t === steps - 1) found.push(...await again.metrics());
     }
     assert.deepEqual(found, metrics.slice(step), `metrics after step ${step}`);
@@ -81,12 +81,12 @@ test('a latent that was silent for more steps than the window is dead, and not o
   for (const window of [1, 4]) {
     // lr 0: nothing but the counters changes. Only 3 latents can fire, and with k = 3 all of them do.
     const trainer = await Trainer.create({ gpu, sae, training: config({ dead_feature_window: window, lr: 0 }), weights: halfSilent(3) });
-    for (let step = 0; step < window + 4; step++) trainer.train(batchOf(step));
+    for (let step = 0; step < window + 4; step++) trainer.train({ x: batchOf(step) });
     const metrics = await trainer.metrics();
     const silent = dSae - 3;
     // Steps are counted from 1: at the start of step s a silent latent has been silent for s - 1 steps.
     assert.deepEqual(metrics.map(({ step, dead }) => [step, dead]), metrics.map(({ step }) => [step, step - 1 > window ? silent : 0]));
-    assert.deepEqual(metrics.map(({ auxiliaryLoss }) => auxiliaryLoss > 0), metrics.map(({ dead }) => dead > 0));
+    assert.deepEqual(metrics.map(({ losses }) => losses['auxiliary_reconstruction_loss']! > 0), metrics.map(({ dead }) => dead > 0));
     assert.deepEqual(metrics.map(({ meanPassesSinceFired }) => meanPassesSinceFired), metrics.map(({ step }) => Math.fround(step * silent) / dSae));
     trainer.dispose();
   }
@@ -95,7 +95,7 @@ test('a latent that was silent for more steps than the window is dead, and not o
 test('a dead latent that fires again is not dead in the next step', async () => {
   const weights = halfSilent(3);
   const trainer = await Trainer.create({ gpu, sae, training: config({ dead_feature_window: 2, lr: 0 }), weights });
-  for (let step = 0; step < 4; step++) trainer.train(batchOf(step));
+  for (let step = 0; step < 4; step++) trainer.train({ x: batchOf(step) });
   // Latent 7 hears nothing but a direction in which only this batch lies.
   const state = await trainer.state();
   const W_enc = state.tensors.get('W_enc') as Float32Array;
@@ -103,9 +103,9 @@ test('a dead latent that fires again is not dead in the next step', async () => 
   trainer.restore({ ...state, tensors: new Map(state.tensors).set('W_enc', W_enc) });
   const loud = new Float32Array(batch * dIn);
   for (let row = 0; row < batch; row++) loud[row * dIn + 1] = 100;
-  trainer.train(loud);
-  trainer.train(batchOf(5));
-  trainer.train(batchOf(6));
+  trainer.train({ x: loud });
+  trainer.train({ x: batchOf(5) });
+  trainer.train({ x: batchOf(6) });
   assert.deepEqual((await trainer.metrics()).map(({ step, dead }) => [step, dead]), [[5, dSae - 3], [6, dSae - 4], [7, dSae - 4]]);
   trainer.dispose();
 });
@@ -117,15 +117,15 @@ test('the GPU keeps the metrics of 64 steps, and no step is trained that would l
   const one = await Trainer.create({ gpu, sae: tiny, training });
   const expected: StepMetrics[] = [];
   for (let step = 0; step < 70; step++) {
-    one.train(x(step));
+    one.train({ x: x(step) });
     expected.push(...await one.metrics());
   }
   const trainer = await Trainer.create({ gpu, sae: tiny, training });
-  for (let step = 0; step < 64; step++) trainer.train(x(step));
+  for (let step = 0; step < 64; step++) trainer.train({ x: x(step) });
   assert.equal(trainer.unread, 64);
-  assert.throws(() => trainer.train(x(64)), /^CochleaError: 64 steps were trained without reading their metrics/);
+  assert.throws(() => trainer.train({ x: x(64) }), /^CochleaError: 64 steps were trained without reading their metrics/);
   const found = await trainer.metrics();
-  for (let step = 64; step < 70; step++) trainer.train(x(step));
+  for (let step = 64; step < 70; step++) trainer.train({ x: x(step) });
   found.push(...await trainer.metrics());
   assert.deepEqual(found, expected);
   assert.deepEqual(await trainer.metrics(), []);
@@ -135,10 +135,10 @@ test('the GPU keeps the metrics of 64 steps, and no step is trained that would l
 
 test('metrics are those of the steps before the call, though more are trained before it is awaited', async () => {
   const trainer = await Trainer.create({ gpu, sae, training: config({}) });
-  trainer.train(batchOf(0));
-  trainer.train(batchOf(1));
+  trainer.train({ x: batchOf(0) });
+  trainer.train({ x: batchOf(1) });
   const pending = trainer.metrics();
-  trainer.train(batchOf(2));
+  trainer.train({ x: batchOf(2) });
   assert.deepEqual((await pending).map(({ step }) => step), [1, 2]);
   assert.deepEqual((await trainer.metrics()).map(({ step }) => step), [3]);
   trainer.dispose();
@@ -150,7 +150,7 @@ test('a batch with NaN, infinity or numbers that overflow is reported with its s
     for (let step = 0; step < 5; step++) {
       const x = batchOf(step);
       if (step === 2) x[4 * dIn + 1] = value;
-      trainer.train(x);
+      trainer.train({ x });
     }
     await assert.rejects(trainer.metrics(), (error: CochleaError) => error.code === 'not-finite' && /^step 3: the loss, a gradient or a pre-activation is NaN or infinite$/.test(error.message), String(value));
     trainer.dispose();
@@ -160,11 +160,11 @@ test('a batch with NaN, infinity or numbers that overflow is reported with its s
 test('a batch that is no whole rows, too large or empty is refused; a smaller one is trained', async () => {
   const trainer = await Trainer.create({ gpu, sae, training: config({}) });
   for (const length of [0, dIn - 1, dIn * batch + 1, dIn * (batch + 1)]) {
-    assert.throws(() => trainer.train(new Float32Array(length)), (error: CochleaError) => error.code === 'config' && error.message.includes(`a batch of ${length} numbers is not 1 to 16 rows of d_in 6`));
+    assert.throws(() => trainer.train({ x: new Float32Array(length) }), (error: CochleaError) => error.code === 'config' && error.message.includes(`a batch of ${length} numbers is not 1 to 16 rows of d_in 6`));
   }
-  trainer.train(batchOf(0).slice(0, 5 * dIn));
+  trainer.train({ x: batchOf(0).slice(0, 5 * dIn) });
   const [metrics] = await trainer.metrics();
-  assert.ok(metrics!.mseLoss > 0 && metrics!.l0 > 0 && metrics!.l0 <= 3);
+  assert.ok(metrics!.losses['mse_loss']! > 0 && metrics!.l0 > 0 && metrics!.l0 <= 3);
   trainer.dispose();
 });
 
