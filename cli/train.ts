@@ -1,33 +1,20 @@
-import { Command, Option } from 'commander';
-import { architectureOf, CochleaError, openActivations, openAudio, type RunResult, saeConfig, trainRun, trainerConfig } from '../src/index.ts';
-import { architectureFields, withArchitectureOptions } from './support/architecture-options.ts';
+import { Command } from 'commander';
+import { architectureOf, CochleaError, type Gpu, type ManyResult, openActivations, openAudio, type RunResult, type StepMetrics, trainMany, trainRun } from '../src/index.ts';
+import { withArchitectureOptions } from './support/architecture-options.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { duration, exactlyOne, interruptSignal, openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
-import { nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
+import { nonNegativeNumber, requireOptions, wholeNumber } from './support/options.ts';
+import { checkFlags, manySaes, type NamedFlags, oneSae, type RunSize, sizedSaes, type TrainingFlags, withTrainingOptions } from './support/training-options.ts';
 import { version } from './support/version.ts';
 
-interface Flags extends OutputOptions, AudioFlags {
+interface Flags extends OutputOptions, AudioFlags, TrainingFlags, RunSize {
   activations?: string;
-  arch: string;
-  dSae?: number;
-  expansion?: number;
-  batchSize: number;
-  steps: number;
-  lr: number;
-  lrEnd?: number;
-  lrScheduler: 'constant' | 'cosineannealing' | 'cosineannealingwarmrestarts';
-  lrWarmUpSteps: number;
-  lrDecaySteps: number;
-  nRestartCycles: number;
-  seed: number;
-  deadFeatureWindow: number;
-  featureSamplingWindow: number;
-  centre: boolean;
+  saes?: string;
   mixingBuffer: number;
   shuffle: boolean;
+  pairs?: boolean;
   dropNonFinite?: boolean;
-  compatibility: 'corrected' | 'saelens-6.18';
   checkpointEvery: number;
   checkpointMinutes: number;
   logEvery: number;
@@ -37,27 +24,17 @@ interface Flags extends OutputOptions, AudioFlags {
 
 export function trainCommand(): Command {
   const command = withAudioOptions(new Command('train')
-    .description('Train a sparse autoencoder on stored activations, or straight from recordings')
-    .option('--activations <path>', 'a store of `cochlea extract`, or a .safetensors file with tensor `x` [rows, d_in], or a .npy file'))
+    .description('Train a sparse autoencoder, or many at once, on stored activations, or straight from recordings')
+    .option('--activations <path>', 'a store of `cochlea extract`, or a .safetensors file with tensor `x` [rows, d_in] (for transcoders also `y` [rows, d_out]), or a .npy file'))
     .option('--out <folder>', 'folder for the SAE, its metrics and its checkpoints')
-    .option('--d-sae <n>', 'number of latents', wholeNumber(1))
-    .option('--expansion <factor>', 'number of latents as a multiple of d_in (8 unless --d-sae is given)', positiveNumber)
+    .option('--saes <file>', 'JSON list of SAEs that train side by side on the same batches: each has a "name" (its folder in --out) and any flags of its own');
+  withTrainingOptions(withArchitectureOptions(command))
     .option('--batch-size <rows>', 'frames per step', wholeNumber(1), 4096)
     .option('--steps <n>', 'steps', wholeNumber(1), 1000)
-    .option('--lr <rate>', 'learning rate of Adam', positiveNumber, 3e-4)
-    .option('--lr-end <rate>', 'where cosine schedules end (lr / 10)', nonNegativeNumber)
-    .addOption(new Option('--lr-scheduler <name>', 'schedule between warm-up and decay').choices(['constant', 'cosineannealing', 'cosineannealingwarmrestarts']).default('constant'))
-    .option('--lr-warm-up-steps <n>', 'steps of linear warm-up', wholeNumber(0), 0)
-    .option('--lr-decay-steps <n>', 'steps of linear decay at the end', wholeNumber(0), 0)
-    .option('--n-restart-cycles <n>', 'cycles of cosineannealingwarmrestarts', wholeNumber(1), 1)
-    .option('--seed <n>', 'seed of initialisation and mixing', wholeNumber(0), 42)
-    .option('--dead-feature-window <steps>', 'a latent silent for more steps than this is dead', wholeNumber(1), 1000)
-    .option('--feature-sampling-window <steps>', 'steps over which firing frequencies are counted', wholeNumber(1), 2000)
-    .option('--no-centre', 'do not subtract the mean frame')
     .option('--mixing-buffer <frames>', 'frames that are mixed with each other', wholeNumber(1), 65_536)
     .option('--no-shuffle', 'take frames in stored order')
+    .option('--pairs', 'leave out frames that have none before them, as temporal architectures do, so that others see the same batches')
     .option('--drop-non-finite', 'leave out frames with NaN or infinity and count them, instead of stopping')
-    .addOption(new Option('--compatibility <mode>', 'corrected mathematics, or exactly those of SAELens 6.18').choices(['corrected', 'saelens-6.18']).default('corrected'))
     .option('--checkpoint-every <steps>', 'steps between checkpoints, 0 for none', wholeNumber(0), 0)
     .option('--checkpoint-minutes <n>', 'minutes between checkpoints, 0 for none', nonNegativeNumber, 10)
     .option('--log-every <steps>', 'steps between lines of metrics.jsonl', wholeNumber(1), 10)
@@ -66,39 +43,29 @@ export function trainCommand(): Command {
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object')
     .action((flags: Flags, self: Command) => train(flags, self));
-  return requireOptions(withArchitectureOptions(command), '--out');
+  return requireOptions(command, '--out');
 }
 
 async function train(flags: Flags, command: Command): Promise<void> {
   exactlyOne(['--activations', flags.activations], ['--audio', flags.audio]);
-  if (flags.dSae !== undefined && flags.expansion !== undefined) throw new CochleaError('usage', '--d-sae and --expansion exclude each other', 'give one of them');
-  architectureFields(command, flags.arch); // refuses what does not go together before any file is read
+  const many = flags.saes === undefined ? undefined : manySaes(command, flags, flags.saes);
+  if (!many) checkFlags(command, flags);
   const output = openOutput(flags);
   const signal = interruptSignal();
-  const { source, skipped, close } = await openSource(flags, output);
+  const { source, skipped, close } = await openSource(flags, many, output);
   try {
-    const dSae = flags.dSae ?? Math.round((flags.expansion ?? 8) * source.dIn);
-    const sae = saeConfig({ ...architectureFields(command, flags.arch), architecture: flags.arch, d_in: source.dIn, d_sae: dSae });
-    const training = trainerConfig({
-      train_batch_size_samples: flags.batchSize, total_training_samples: flags.steps * flags.batchSize, lr: flags.lr, lr_scheduler_name: flags.lrScheduler,
-      lr_warm_up_steps: flags.lrWarmUpSteps, lr_decay_steps: flags.lrDecaySteps, n_restart_cycles: flags.nRestartCycles,
-      dead_feature_window: flags.deadFeatureWindow, feature_sampling_window: flags.featureSamplingWindow, seed: flags.seed,
-      ...(flags.lrEnd === undefined ? {} : { lr_end: flags.lrEnd }),
-    });
     const gpu = await openGpu(output);
     try {
-      const result = await trainRun({
-        gpu, source, out: flags.out, sae, training, centre: flags.centre && !['constant_norm_rescale', 'layer_norm'].includes(sae.normalize_activations),
-        bufferRows: Math.max(flags.mixingBuffer, flags.batchSize), shuffle: flags.shuffle, dropNonFinite: flags.dropNonFinite ?? false, compatibility: flags.compatibility,
-        checkpointEvery: flags.checkpointEvery, checkpointMinutes: flags.checkpointMinutes, logEvery: flags.logEvery, resume: flags.resume ?? false, signal,
+      const stream = {
+        gpu, source, out: flags.out, bufferRows: Math.max(flags.mixingBuffer, flags.batchSize), shuffle: flags.shuffle, pairs: flags.pairs ?? false,
+        dropNonFinite: flags.dropNonFinite ?? false, checkpointEvery: flags.checkpointEvery, checkpointMinutes: flags.checkpointMinutes, logEvery: flags.logEvery,
+        resume: flags.resume ?? false, signal, onNotice: (line: string) => output.notice(line),
         record: { cochlea: version(), command: 'train', flags: JSON.parse(JSON.stringify(flags)) },
-        onNotice: (line) => output.notice(line),
-        onProgress: ({ metrics, steps, framesPerSecond, secondsLeft, epoch }) => output.progress(
-          `step ${metrics.step}/${steps}  loss ${metrics.overallLoss.toFixed(3)}  EV ${metrics.explainedVariance.toFixed(4)}  L0 ${metrics.l0.toFixed(1)}  dead ${metrics.dead}`
-          + `  ${Math.round(framesPerSecond)} frames/s  epoch ${epoch + 1}  ${duration(secondsLeft)} left`),
-      });
-      const lost = [result.dropped > 0 ? `${result.dropped} frames that were not finite were left out` : '', skipped().length > 0 ? `${skipped().length} recordings were skipped, each named above` : ''];
-      output.result([describe(result), ...lost.filter((line) => line !== '')].join('\n'), { ...result, d_in: source.dIn, d_sae: dSae, skipped: skipped() });
+      };
+      const [line, result] = many ? await runMany(stream, sizedSaes(many, source.dIn), flags.seed, output) : await runOne(stream, oneSae(command, flags, source.dIn), output);
+      const { dropped } = result;
+      const lost = [dropped > 0 ? `${dropped} frames that were not finite were left out` : '', skipped().length > 0 ? `${skipped().length} recordings were skipped, each named above` : ''];
+      output.result([line, ...lost.filter((part) => part !== '')].join('\n'), { ...result, d_in: source.dIn, skipped: skipped() });
     } finally {
       gpu.dispose();
     }
@@ -107,19 +74,48 @@ async function train(flags: Flags, command: Command): Promise<void> {
   }
 }
 
-async function openSource(flags: Flags, output: Output) {
-  if (flags.activations !== undefined) {
-    const source = await openActivations(flags.activations, { target: architectureOf(flags.arch).needs === 'targets' });
-    return { source, skipped: (): readonly string[] => [], close: () => source.close() };
-  }
-  const { audio, model, hook } = flags;
-  if (model === undefined || hook === undefined) throw new CochleaError('usage', `--audio needs ${model === undefined ? '--model' : '--hook'}`, 'see `cochlea models` and `cochlea hooks MODEL`');
-  const opened = await openAudio({ ...flags, audio: audio!, model, hook, onNotice: (line) => output.notice(line) });
-  return { source: opened.source(), skipped: () => opened.skipped, close: () => opened.close() };
+type Stream = Omit<Parameters<typeof trainMany>[0], 'saes' | 'mixingSeed' | 'onProgress'> & { gpu: Gpu };
+
+async function runOne(stream: Stream, sae: ReturnType<typeof oneSae>, output: Output): Promise<[string, RunResult & { d_sae: number }]> {
+  const result = await trainRun({
+    ...stream, ...sae,
+    onProgress: ({ metrics, steps, framesPerSecond, secondsLeft, epoch }) => output.progress(
+      `step ${metrics.step}/${steps}  ${brief(metrics)}  ${Math.round(framesPerSecond)} frames/s  epoch ${epoch + 1}  ${duration(secondsLeft)} left`),
+  });
+  const { out, final, steps, trained } = result;
+  const line = trained === 0 ? `${out} was finished already, after ${steps} steps` : `${out}: step ${steps}, ${described(final)} (${pace(result)})`;
+  return [line, { ...result, d_sae: sae.sae.d_sae }];
 }
 
-function describe({ out, final, steps, trained, seconds, framesPerSecond }: RunResult): string {
-  if (trained === 0) return `${out} was finished already, after ${steps} steps`;
-  return `${out}: step ${steps}, explained variance ${final.explainedVariance.toFixed(4)} on the last batch, L0 ${final.l0.toFixed(1)}, ${final.dead} dead latents`
-    + ` (${trained} steps in ${duration(seconds)}, ${Math.round(framesPerSecond)} frames/s)`;
+async function runMany(stream: Stream, saes: ReturnType<typeof sizedSaes>, mixingSeed: number, output: Output): Promise<[string, ManyResult]> {
+  const result = await trainMany({
+    ...stream, saes, mixingSeed,
+    onProgress: ({ saes: all, steps, framesPerSecond, secondsLeft, epoch }) => output.progress(
+      `step ${all[0]!.metrics.step}/${steps}  ${all.map(({ name, metrics }) => `${name} EV ${metrics.explainedVariance.toFixed(3)} L0 ${metrics.l0.toFixed(1)}`).join('  ')}`
+      + `  ${Math.round(framesPerSecond)} frames/s  epoch ${epoch + 1}  ${duration(secondsLeft)} left`),
+  });
+  if (result.trained === 0) return [`${result.out} was finished already, after ${result.steps} steps`, result];
+  return [[...result.saes.map(({ out, final }) => `${out}: ${described(final)}`), `${saes.length} SAEs, ${pace(result)}`].join('\n'), result];
+}
+
+const brief = ({ overallLoss, explainedVariance, l0, dead }: StepMetrics): string => `loss ${overallLoss.toFixed(3)}  EV ${explainedVariance.toFixed(4)}  L0 ${l0.toFixed(1)}  dead ${dead}`;
+
+const described = ({ explainedVariance, l0, dead }: StepMetrics): string => `explained variance ${explainedVariance.toFixed(4)} on the last batch, L0 ${l0.toFixed(1)}, ${dead} dead latents`;
+
+const pace = ({ trained, seconds, framesPerSecond }: Pick<RunResult, 'trained' | 'seconds' | 'framesPerSecond'>): string =>
+  `${trained} steps in ${duration(seconds)}, ${Math.round(framesPerSecond)} frames/s`;
+
+/** The frames, with targets where an SAE needs them. */
+async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined, output: Output) {
+  const transcoder = (many?.map((sae) => sae.flags.arch) ?? [flags.arch]).find((arch) => architectureOf(arch).needs === 'targets');
+  if (flags.targetHook !== undefined && transcoder === undefined) throw new CochleaError('usage', 'no SAE of this run has targets', 'leave --target-hook away, or train a transcoder by --arch');
+  if (flags.activations !== undefined) {
+    const source = await openActivations(flags.activations, { target: transcoder !== undefined });
+    return { source, skipped: (): readonly string[] => [], close: () => source.close() };
+  }
+  const { audio, model, hook, targetHook } = flags;
+  if (model === undefined || hook === undefined) throw new CochleaError('usage', `--audio needs ${model === undefined ? '--model' : '--hook'}`, 'see `cochlea models` and `cochlea hooks MODEL`');
+  if (transcoder !== undefined && targetHook === undefined) throw new CochleaError('usage', `a ${transcoder} needs --target-hook`, 'it learns to make the frames there of those at --hook');
+  const opened = await openAudio({ ...flags, audio: audio!, model, hook, onNotice: (line) => output.notice(line) });
+  return { source: opened.source(), skipped: () => opened.skipped, close: () => opened.close() };
 }

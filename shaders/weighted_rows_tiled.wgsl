@@ -36,7 +36,7 @@ fn start(m: u32, d: u32) -> vec4f {
 }
 
 // The row of an invocation's n-th sum: four from its first on, four 32 further, and the same again for its other column.
-fn row_of(m: u32, n: u32) -> u32 {
+fn nth_row(m: u32, n: u32) -> u32 {
   return m + n % 4u + n / 4u % 2u * 32u;
 }
 
@@ -48,8 +48,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) local: 
   let m = tile_m + local.y * 4u;
   let d = tile_d + local.x;
   // The starts go through a loop, and so do the stores, because sixteen copies of either take long to compile.
-  var sums: array<vec4f, 16>;
-  for (var n = 0u; n < 16u; n++) { sums[n] = start(row_of(m, n), d + n / 8u * 8u); }
+  var sums = array<vec4f, 16>();
+  for (var n = 0u; n < 16u; n++) { sums[n] = start(nth_row(m, n), d + n / 8u * 8u); }
   var a0 = sums[0]; var a1 = sums[1]; var a2 = sums[2]; var a3 = sums[3];
   var a4 = sums[4]; var a5 = sums[5]; var a6 = sums[6]; var a7 = sums[7];
   var b0 = sums[8]; var b1 = sums[9]; var b2 = sums[10]; var b3 = sums[11];
@@ -83,7 +83,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) local: 
   }
   sums = array<vec4f, 16>(a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7);
   for (var n = 0u; n < 16u; n++) {
-    let row = row_of(m, n);
+    let row = nth_row(m, n);
     let column = d + n / 8u * 8u;
     if (row < p.rows && column < columns) { C[(p.c_first + row) * columns + column] = sums[n]; }
   }

@@ -3,8 +3,8 @@ import type { Quality } from './metrics.ts';
 import type { RunRecord } from './results.ts';
 
 /**
- * `+` at least the peer's; `~` below it by less than the peer's seeds differ among themselves (for losses: than its float32 and float64 runs do);
- * `-` below it by more. A mean over n seeds counts as n^-1/2 of that.
+ * `+` at least the peer's; `~` below it by less than the peer's seeds differ among themselves; `-` below it by more. A mean over n seeds counts
+ * as n^-1/2 of that. Losses: see `curveVerdict`.
  */
 export type Verdict = '+' | '~' | '-';
 
@@ -27,6 +27,10 @@ export function verdict(ours: number, theirs: number, better: 'more' | 'less', s
 /** Only then must the losses be the peer's; corrections may change them. */
 const sameMathematics = ({ compatibility }: RunRecord): boolean => compatibility === 'saelens-6.18';
 
+/**
+ * `+` where the loss stays within one percent. Training amplifies rounding: `~` where it stays within what the peer's own float32 run
+ * strays from its float64 run.
+ */
 export function curveVerdict({ deviation, peerDrift }: Pick<RunRecord, 'deviation' | 'peerDrift'>): Verdict {
   if (deviation.every((value) => value <= lossTolerance)) return '+';
   return deviation.every((value, n) => value <= Math.max(lossTolerance, peerDrift[n]!)) ? '~' : '-';
@@ -43,7 +47,7 @@ export function report(records: readonly RunRecord[]): string {
   const tables = [...groups].map(([title, group]) => table(title, group.sort((a, b) => a.seed - b.seed), counts));
   return [
     ...tables,
-    'Cells are ours / SAELens\'. + at least as good; ~ less good, by less than SAELens\' seeds differ (losses: its float32 and float64 runs); - less good.\n'
+    'Cells are ours / SAELens\'. + at least as good; ~ less good, by less than SAELens\' seeds differ (losses: its float32 from its float64 runs); - less good.\n'
     + `${counts['+']} cells +, ${counts['~']} cells ~, ${counts['-']} cells -`,
   ].join('\n\n');
 }

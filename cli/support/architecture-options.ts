@@ -75,21 +75,35 @@ function helpOf(asked: string | undefined): string {
   return [`${asked}: ${architectures.get(asked)!.title}`, 'Options that only some architectures have, and this one does:', ...rows].join('\n');
 }
 
-/** The fields that were given for this architecture, and the command's own defaults. Throws `usage` for a flag of other architectures. */
-export function architectureFields(command: Command, architecture: string): Record<string, unknown> {
+/** The architecture fields among a command's flags that were given, on the command line or in a file, by attribute. */
+export function givenFields(command: Command): Record<string, unknown> {
+  const attributes = [...sharedFields, ...trainedArchitectures.flatMap(ownFields)].map(([name]) => attribute(name));
+  return Object.fromEntries([...new Set(attributes)].flatMap((name) => {
+    const source = command.getOptionValueSource(name);
+    return source === undefined || source === 'default' ? [] : [[name, command.getOptionValue(name) as unknown]];
+  }));
+}
+
+/**
+ * An architecture's fields: the command's own defaults, what was given for all (where the architecture has it), and what was given for it. Throws
+ * `usage` for one of the last kind that belongs to other architectures.
+ */
+export function architectureFields(architecture: string, { forAll = {}, forIt }: { forAll?: Record<string, unknown>; forIt: Record<string, unknown> }): Record<string, unknown> {
   const own = new Map([...sharedFields, ...ownFields(architecture)]);
-  const fields: Record<string, unknown> = {};
-  for (const name of Object.keys(ownDefaults)) if (own.has(name)) fields[name] = defaultValue(name, own.get(name)!);
   const fixed = architectureOf(architecture).base ?? {};
-  for (const name of Object.keys(fixed)) delete fields[name];
+  const fields: Record<string, unknown> = {};
+  for (const name of Object.keys(ownDefaults)) if (own.has(name) && !(name in fixed)) fields[name] = defaultValue(name, own.get(name)!);
   for (const name of new Set([...sharedFields, ...trainedArchitectures.flatMap(ownFields)].map(([one]) => one))) {
-    const source = command.getOptionValueSource(attribute(name));
-    if (source === undefined || source === 'default') continue;
-    if (!own.has(name)) throw foreign(name, architecture);
-    fields[name] = command.getOptionValue(attribute(name));
+    const key = attribute(name);
+    if (key in forIt && !own.has(name)) throw foreign(name, architecture);
+    if (key in forIt) fields[name] = forIt[key];
+    else if (key in forAll && own.has(name)) fields[name] = forAll[key];
   }
   return fields;
 }
+
+/** Whether a flag, by its attribute, is a field of some architecture. */
+export const isArchitectureFlag = (key: string): boolean => [...sharedFields, ...trainedArchitectures.flatMap(ownFields)].some(([name]) => attribute(name) === key);
 
 function foreign(name: string, architecture: string): CochleaError {
   const owners = trainedArchitectures.filter((one) => ownFields(one).some(([field]) => field === name));

@@ -9,19 +9,28 @@ import { CochleaError } from '../../src/index.ts';
 export function applyConfigFile(command: Command): void {
   const path = command.opts()['config'] as string | undefined;
   if (path === undefined) return;
-  for (const [key, value] of Object.entries(readConfig(path))) {
-    const option = findOption(command, key);
-    if (!option) {
-      const known = command.options.map(({ long }) => long?.slice(2)).filter((name) => name !== 'config').join(', ');
-      throw new CochleaError('config', `${path}: ${key} is no flag of ${command.name()}`, `known are ${known}`);
-    }
-    const name = option.attributeName();
+  const config = readJson(path);
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) throw new CochleaError('config', `${path} is not a JSON object of flags`);
+  for (const [name, value] of Object.entries(flagsOf(command, config as Record<string, unknown>, path))) {
     if (!['default', 'implied', undefined].includes(command.getOptionValueSource(name))) continue;
-    command.setOptionValueWithSource(name, parsed(option, value, key, path), 'config');
+    command.setOptionValueWithSource(name, value, 'config');
   }
 }
 
-function readConfig(path: string): Record<string, unknown> {
+/** Values of a command's flags, by attribute, from an object with the flags' names. Throws `config` for a key that is no flag and for a value that cannot be. */
+export function flagsOf(command: Command, given: Record<string, unknown>, where: string): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(given).map(([key, value]) => {
+    const option = findOption(command, key);
+    if (!option) {
+      const known = command.options.map(({ long }) => long?.slice(2)).filter((name) => name !== 'config').join(', ');
+      throw new CochleaError('config', `${where}: ${key} is no flag of ${command.name()}`, `known are ${known}`);
+    }
+    return [option.attributeName(), parsed(option, value, key, where)];
+  }));
+}
+
+/** Throws `file-missing` and `config` for a file that is not there or not JSON. */
+export function readJson(path: string): unknown {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -29,12 +38,10 @@ function readConfig(path: string): Record<string, unknown> {
     throw new CochleaError('file-missing', `cannot read the configuration ${path}`);
   }
   try {
-    const config: unknown = JSON.parse(text);
-    if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as Record<string, unknown>;
+    return JSON.parse(text);
   } catch (error) {
     throw new CochleaError('config', `${path} is not JSON: ${(error as Error).message}`);
   }
-  throw new CochleaError('config', `${path} is not a JSON object of flags`);
 }
 
 const plain = (text: string): string => text.replace(/[-_]/g, '').toLowerCase();
@@ -54,7 +61,7 @@ function parsed(option: Option, value: unknown, key: string, path: string): unkn
   }
   const single = (one: unknown): string => (typeof one === 'string' || typeof one === 'number' ? String(one) : wrong(option.variadic ? 'a string or a list of strings' : 'a string or a number'));
   if (option.variadic) return (Array.isArray(value) ? value : [value]).map(single);
-  const text = single(value);
+  const text = value === null ? 'none' : Array.isArray(value) && value.every((one) => typeof one === 'number') ? value.join(',') : single(value);
   try {
     return option.parseArg ? option.parseArg(text, undefined as never) : text;
   } catch (error) {

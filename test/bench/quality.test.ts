@@ -111,7 +111,8 @@ describe('the verdict', () => {
 
   test('of a loss curve allows one percent, or what the peer\'s own precision makes of it', () => {
     assert.equal(curveVerdict({ deviation: [0, 0.01, 0.009], peerDrift: [0, 0, 0] }), '+');
-    assert.equal(curveVerdict({ deviation: [0, 0, 0.015], peerDrift: [0, 0, 0.018] }), '~');
+    assert.equal(curveVerdict({ deviation: [0, 0, 0.017], peerDrift: [0, 0, 0.018] }), '~');
+    assert.equal(curveVerdict({ deviation: [0, 0, 0.019], peerDrift: [0, 0, 0.018] }), '-');
     assert.equal(curveVerdict({ deviation: [0, 0.015, 0], peerDrift: [0, 0, 0.018] }), '-');
   });
 

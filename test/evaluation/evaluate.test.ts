@@ -52,6 +52,18 @@ describe('an evaluation', () => {
     assert.deepEqual(latents.map(({ firings, top, random }) => [firings, top.length, random.length]), [[0, 0, 0], [1, 1, 1]]);
   });
 
+  test('gives a sequential SAE one clip at a time, in order, however the chunks are cut', async () => {
+    const calls: number[][] = [];
+    const run = async (x: Float32Array) => {
+      calls.push([...x]);
+      return { recon: x, acts: sparseOf(x, 1) };
+    };
+    const x = [1, 2, 3, 4, 5, 6, 7], clips = [0, 0, 0, 1, 2, 2, 2];
+    const result = await evaluate({ dIn: 1, dSae: 1, isSequential: true, run }, inChunks(framesOf(x.map((value) => [value]), clips), 2));
+    assert.deepEqual(calls, [[1, 2, 3], [4], [5, 6, 7]]);
+    assert.deepEqual([result.frames, result.clips], [7, 3]);
+  });
+
   test('agrees with the reference on random frames far from the origin', async () => {
     const random = new RandomStream(seed, 100);
     const [dIn, dSae] = [24, 40];

@@ -16,7 +16,7 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   prepare_rows: together(perRow, [0, 1, 2].map((NORMALISE) => ({ NORMALISE }))),
   residual_rows: together(perRow, either('RAGGED')),
   level_rows: perRow,
-  auxiliary_rows: together(perRow, either('AFFINE')),
+  auxiliary_rows: together(perRow, [{ AFFINE: 0 }, { AFFINE: 1 }, { AFFINE: 0, RAW: 1, ADD: 0 }, { AFFINE: 0, RAW: 1, ADD: 1 }]),
   row_norms: together(perRow, either('SQUARED')),
   project_rows: perRow,
   decode_sparse: together(perRow, either('START'), either('RAGGED')),

@@ -206,7 +206,6 @@ const learning: Case = fuzzed('a JumpReLU SAE with a quadratic penalty learns to
       if (step === 0) first = (await trainer.metrics())[0].losses['mse_loss'];
       else if (step % 50 === 49) last = (await trainer.metrics()).slice(-20).reduce((sum, { l0 }) => sum + l0 / 20, 0);
     }
-    console.log(target, last);
     ok(Math.abs(last - target) < 0.15 * target, `the L0 is ${last}, to be ${target}`);
     trainer.train({ x: frames() });
     const { mse_loss: error } = (await trainer.metrics())[0].losses;

@@ -95,8 +95,8 @@ const residual = fuzzed('residual gives the output, the gradient of the error an
     within(found.floats('stats'), stats, 'stats');
   });
 
-const auxiliary = [false, true].map((affine): Case => (
-  fuzzed(`the auxiliary loss and its gradient ${affine ? 'undo the row normalisation' : 'are of the bare reconstruction'}`,
+const auxiliary = [{ affine: false }, { affine: true }, { affine: false, raw: true, add: true }].map(({ affine, raw = false, add: adds = false }): Case => (
+  fuzzed(`the auxiliary loss and its gradient ${affine ? 'undo the row normalisation' : 'are of the bare reconstruction'}${raw ? ', beside a reconstruction as it is in training, added to a loss' : ''}`,
     onBothKinds([{ rows: 2, dIn: 1, dead: 5, kAux: 3 }, ...shapes.map((shape, n) => ({ ...shape, dead: [0, 2, 9, 50][n % 4], kAux: 9 }))]), async (gpu, random, { rows, dIn, dead, kAux }) => {
       const t = normals(random, rows * dIn), out = normals(random, rows * dIn), rAux = normals(random, rows * dIn), rowAffine = normals(random, rows * 2);
       const coefficient = handedOver(0.1 + random.uniform());
@@ -106,22 +106,23 @@ const auxiliary = [false, true].map((affine): Case => (
           dead: bench.tensor('dead', 1, 60, { data: Uint32Array.of(dead, ...new Uint32Array(59)) }), rAux: bench.tensor('r_aux', rows, dIn, { data: rAux }),
           lossRows: bench.tensor('loss rows', rows, 3, { data: new Float32Array(rows * 3).fill(7), stride: 3 }),
         };
-        return { tensors, record: (rec) => auxiliaryRows(rec, tensors, rows, { kAux, coefficient: coefficient.value, affine, column: 1 }) };
+        return { tensors, record: (rec) => auxiliaryRows(rec, tensors, rows, { kAux, coefficient: coefficient.value, affine, column: 1, raw, add: adds }) };
       });
 
       const weight = multiply(coefficient, minimum(divide(dead, kAux), 1));
       const gain = (j: number): number => (affine ? rowAffine[2 * Math.floor(j / dIn)] : 1);
       const shift = (j: number): number => (affine ? rowAffine[2 * Math.floor(j / dIn) + 1] : 0);
-      const difference = Array.from(rAux, (value, j) => subtract(add(multiply(value, gain(j)), shift(j)), subtract(t[j], out[j])));
+      const given = Array.from(out, (value, j) => (raw ? add(multiply(value, rowAffine[2 * Math.floor(j / dIn)]), rowAffine[2 * Math.floor(j / dIn) + 1]) : value));
+      const difference = Array.from(rAux, (value, j) => subtract(add(multiply(value, gain(j)), shift(j)), subtract(t[j], given[j])));
       const g = difference.map((value, j) => multiply(multiply(divide(multiply(weight, 2), rows), gain(j)), value));
       const losses = Array.from({ length: rows }, (_, b) => multiply(weight, sumOfSquares(difference.slice(b * dIn, (b + 1) * dIn))));
 
       const scaling = { x: new Float64Array(0), scale: Float64Array.from({ length: rows }, (_, b) => gain(b * dIn)), shift: Float64Array.from({ length: rows }, (_, b) => shift(b * dIn)) };
-      const { loss, gradient } = squaredError(denormalize(Float64Array.from(rAux), dIn, scaling), Float64Array.from(t, (value, j) => value - out[j]), dIn);
+      const { loss, gradient } = squaredError(denormalize(Float64Array.from(rAux), dIn, scaling), Float64Array.from(t, (value, j) => subtract(value, given[j]).value), dIn);
       agree(g, gradient.map((value, j) => weight.value * value * gain(j)), 'g');
       close([losses.reduce((total, { value }) => total + value, 0) / rows], [weight.value * loss], { relative: 1e-9 }, 'loss, derived here');
       within(found.floats('rAux'), g, 'g');
-      within(found.floats('lossRows'), losses.flatMap((loss) => [{ value: 7, error: 0 }, loss, { value: 7, error: 0 }]), 'losses');
+      within(found.floats('lossRows'), losses.flatMap((loss) => [{ value: 7, error: 0 }, adds ? add(7, loss) : loss, { value: 7, error: 0 }]), 'losses');
     })
 ));
 

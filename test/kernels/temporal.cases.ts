@@ -160,8 +160,12 @@ const refused: Case = fuzzed('a clip with a frame that is not finite is flagged,
   const weights = randomWeights(random, shape);
   await withForm(gpu, shape, weights, async (form) => {
     const x = normals(random, shape.frames * shape.dIn);
-    x[15] = NaN;
+    const { recon } = await runClip(gpu, form, shape, x.slice(0, 9 * shape.dIn));
+    x.fill(NaN, 10 * shape.dIn);
     equal((await runClip(gpu, form, shape, x)).flags, 1, 'flags');
+    const after = await runClip(gpu, form, shape, x.slice(0, 9 * shape.dIn));
+    equal(after.flags, 0, 'flags of the next clip');
+    deepEqual(after.recon, recon, 'the next clip');
   });
   const create = (fields: object, given: Weights = weights) => () => temporal.infer!({ gpu, config: { ...fileConfig(shape), ...fields } as SaelensConfig, weights: given, rows: 8, own: (tensor) => tensor });
   await rejects(create({ n_heads: 5 }), /bottleneck_factor is 4/);

@@ -69,10 +69,10 @@ export function largestK({ k, k_anneal_start }: FamilyConfig): number {
 }
 
 /** What is ranked: pre-activations, and the norms that they are multiplied with. */
-export type Scores = Pick<TopkTensors, 'norms'>;
+type Scores = Pick<TopkTensors, 'norms'>;
 
 /** How a member of the family selects. */
-export interface Selection {
+interface Selection {
   /** Where it leaves what is kept. */
   kept: Pairs;
   /** Pre-activations: one tensor that all rows go through in turn, or one for each chunk of rows. */
@@ -86,7 +86,7 @@ export interface Selection {
 }
 
 /** What a selection is allocated with. */
-export interface SelectionContext {
+interface SelectionContext {
   /** Rows of a chunk. */
   chunk: number;
   state: StepState;
