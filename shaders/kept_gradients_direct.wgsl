@@ -42,7 +42,7 @@ fn first_eight_of(row: u32) -> u32 {
 }
 
 // The last row whose eights begin at or before this one.
-fn row_of(eight: u32) -> u32 {
+fn row_of_eight(eight: u32) -> u32 {
   var low = 0u;
   var high = p.rows;
   while (high - low > 1u) {
@@ -55,11 +55,11 @@ fn row_of(eight: u32) -> u32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
   let at = (wid.x + wid.y * groups.x) * WG + thread;
-  var row: u32;
-  var pair: u32;
-  var end: u32;
+  var row = 0u;
+  var pair = 0u;
+  var end = 0u;
   if (RAGGED == 1u) {
-    row = row_of(at);
+    row = row_of_eight(at);
     pair = offsets[row] + (at - first_eight_of(row)) * 8u;
     end = offsets[row + 1u];
     if (pair >= end) { return; }

@@ -1,5 +1,5 @@
 import { padded, type Recorder } from '../../src/gpu/index.ts';
-import { decodeDense, denseGradients, errorRows, latentSquares, latentSums } from '../../src/kernels/index.ts';
+import { decodeDense, denseGradients, errorRows, latentSquares, latentSums, residualRows } from '../../src/kernels/index.ts';
 import type { RandomStream } from '../../src/random.ts';
 import { squaredError } from '../oracle/linear.ts';
 import { dotBound, matmulTransposeA, rowNorms } from '../oracle/matrix.ts';
@@ -127,4 +127,28 @@ const errors: Case = fuzzed('a reconstruction becomes the gradient of its square
   }), 'losses');
 });
 
-export const cases: Case[] = [...weightGradients, decoding, ...squares, errors];
+const residuals: Case = fuzzed('residuals of a chunk are those of its rows, with as many active latents as they are told', onBothKinds(shapes), async (gpu, random, { rows, dIn, firstRow }) => {
+  const batch = firstRow + rows + 2, active = Float32Array.from({ length: batch }, () => random.below(50));
+  const data = { t: normals(random, batch * dIn), r: normals(random, batch * dIn), g: normals(random, batch * dIn), rowAffine: normals(random, batch * 2), stats: normals(random, batch * 4) };
+  const mean = normals(random, dIn);
+  const residualOf = async (from: number, to: number, chunk: { firstRow: number; batch: number }) => {
+    const found = await run(gpu, [], (bench) => {
+      const part = (name: keyof typeof data, columns: number, stride?: number) => bench.tensor(name, to - from, columns, { data: data[name].subarray(from * columns, to * columns), ...(stride ? { stride } : {}) });
+      const tensors = {
+        t: part('t', dIn), r: part('r', dIn), g: part('g', dIn), rowAffine: part('rowAffine', 2, 2), stats: part('stats', 4, 4), mean: bench.tensor('mean', 1, dIn, { data: mean }),
+        active: bench.tensor('active', to - from, 1, { data: active.subarray(from, to), stride: 1 }),
+      };
+      return { tensors, record: (rec) => residualRows(rec, tensors, rows, chunk) };
+    });
+    return { r: found.floats('r'), g: found.floats('g'), stats: found.floats('stats') };
+  };
+  const whole = await residualOf(0, batch, { firstRow, batch }), alone = await residualOf(firstRow, firstRow + rows, { firstRow: 0, batch });
+  for (const [name, columns] of [['r', dIn], ['g', dIn], ['stats', 4]] as const) {
+    const expected = data[name].slice();
+    expected.set(alone[name], firstRow * columns);
+    close(whole[name], expected, {}, name);
+  }
+  close(whole.stats.filter((_, at) => at % 4 === 3).subarray(firstRow, firstRow + rows), active.subarray(firstRow, firstRow + rows), {}, 'active latents');
+});
+
+export const cases: Case[] = [...weightGradients, decoding, ...squares, errors, residuals];
