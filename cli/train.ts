@@ -54,6 +54,8 @@ async function train(flags: Flags, command: Command): Promise<void> {
   const signal = interruptSignal();
   const { source, skipped, close } = await openSource(flags, many, output);
   try {
+    const one = many ? undefined : oneSae(command, flags, source.dIn);
+    const saes = many && sizedSaes(many, source.dIn);
     const gpu = await openGpu(output);
     try {
       const stream = {
@@ -62,7 +64,7 @@ async function train(flags: Flags, command: Command): Promise<void> {
         resume: flags.resume ?? false, signal, onNotice: (line: string) => output.notice(line),
         record: { cochlea: version(), command: 'train', flags: JSON.parse(JSON.stringify(flags)) },
       };
-      const [line, result] = many ? await runMany(stream, sizedSaes(many, source.dIn), flags.seed, output) : await runOne(stream, oneSae(command, flags, source.dIn), output);
+      const [line, result] = saes ? await runMany(stream, saes, flags.seed, output) : await runOne(stream, one!, output);
       const { dropped } = result;
       const lost = [dropped > 0 ? `${dropped} frames that were not finite were left out` : '', skipped().length > 0 ? `${skipped().length} recordings were skipped, each named above` : ''];
       output.result([line, ...lost.filter((part) => part !== '')].join('\n'), { ...result, d_in: source.dIn, skipped: skipped() });

@@ -61,7 +61,7 @@ function parsed(option: Option, value: unknown, key: string, path: string): unkn
   }
   const single = (one: unknown): string => (typeof one === 'string' || typeof one === 'number' ? String(one) : wrong(option.variadic ? 'a string or a list of strings' : 'a string or a number'));
   if (option.variadic) return (Array.isArray(value) ? value : [value]).map(single);
-  const text = value === null ? 'none' : Array.isArray(value) && value.every((one) => typeof one === 'number') ? value.join(',') : single(value);
+  const text = value === null ? 'none' : Array.isArray(value) && option.flags.endsWith('<n,n,...>') ? value.map(single).join(',') : single(value);
   try {
     return option.parseArg ? option.parseArg(text, undefined as never) : text;
   } catch (error) {

@@ -5,13 +5,16 @@ import { architectureOf, type BaseConfig, type InputTransform, type Weights } fr
 
 /** The architecture's inference form under SAELens' fields, with what is known of the frames in `metadata`. `threshold`: the running one, where there is one. */
 export function inferenceForm(config: BaseConfig, trained: Weights, input: InputTransform, metadata: Record<string, Json>, threshold = 0): { config: SaelensConfig; weights: Weights } {
-  const { architecture, fields, weights } = architectureOf(config.architecture).export!(config, trained, input, threshold);
+  const trainedAs = architectureOf(config.architecture);
+  const { architecture, fields, weights } = trainedAs.export!(config, trained, input, threshold);
+  // What the saved architecture has no field for, where SAELens keeps it since 6.46.
+  const details = Object.fromEntries(Object.keys(trainedAs.fields).map((name) => [name, (config as unknown as Record<string, Json>)[name]!]));
   return {
     weights,
     config: {
       d_in: config.d_in, d_sae: config.d_sae, dtype: 'float32', device: 'cpu', apply_b_dec_to_input: config.apply_b_dec_to_input,
       normalize_activations: config.normalize_activations === 'expected_average_only_in' ? 'none' : config.normalize_activations,
-      reshape_activations: 'none', metadata, ...fields, architecture,
+      reshape_activations: 'none', metadata: { ...metadata, training_architecture_details: details }, ...fields, architecture,
     },
   };
 }

@@ -19,10 +19,10 @@ export interface StartStatistics {
 }
 
 /**
- * Above this gamma a run without centring is warned. With frames normal around mu, pre-activations of a latent have a mean of gamma z of their
- * standard deviations, z standard normal over latents; at 2 one latent in fifty has one of -4 or less.
+ * Above this gamma a run without centring is warned: the mean is then longer than the spread around it. Of Moonshine tiny's third layer, gamma
+ * 1.6, 1024 frames leave 62 % of 1152 TopK latents silent at the start, with k 32, and 0.3 % when centred.
  */
-const largeGamma = 2;
+const largeGamma = 1;
 
 export function startStatistics(x: Float32Array, { mean }: InputTransform): Omit<StartStatistics, 'deadShare'> {
   const rows = x.length / mean.length;

@@ -65,7 +65,8 @@ test('wrong usage is one line, with what may have been meant, and code 2', () =>
 ]));
 
 test('a number that cannot be is refused with what it must be, and code 2', () => refused(2, [
-  [['train', '--k', 'abc'], /^cochlea: option '--k <n>' argument 'abc' is invalid\. It must be a whole number of at least 1\. --help/],
+  [['train', '--k', 'abc'], /^cochlea: option '--k <n>' argument 'abc' is invalid\. It must be a number\. --help/],
+  [['train', '--out', 'q', '--activations', x, '--k', '1.5'], /^cochlea: k is 1\.5: it must be a positive whole number$/],
   [['train', '--steps', '1.5'], /It must be a whole number of at least 1\./],
   [['train', '--steps', ''], /It must be a whole number of at least 1\./],
   [['train', '--batch-size=0'], /It must be a whole number of at least 1\./],
@@ -74,7 +75,7 @@ test('a number that cannot be is refused with what it must be, and code 2', () =
   [['train', '--lr-end', '-1e-3'], /It must be zero or a positive number\./],
   [['train', '--lr-scheduler', 'cosine'], /Allowed choices are constant, cosineannealing, cosineannealingwarmrestarts\./],
   [['eval', 'sae', '--select', 'speaker'], /It must be LABEL=VALUE\./],
-  [['train', '--out', 'q', '--activations', x, '--k', '1000'], /^cochlea: k is 1000: it must be a whole number from 1 to d_sae \(32\)$/],
+  [['train', '--out', 'q', '--activations', x, '--k', '1000'], /^cochlea: k is 1000: it must be at most d_sae \(32\)$/],
   [['train', '--out', 'q', '--activations', x, '--expansion', '0.01'], /^cochlea: d_sae is 0: it must be a positive whole number$/],
   [['train', '--out', 'q', '--activations', x, '--k', '2', '--steps', '5', '--lr-warm-up-steps', '6'], /^cochlea: 6 warm-up and 0 decay steps do not fit a run of 5 steps: lower them or train longer$/],
 ]));
@@ -107,12 +108,12 @@ describe('--config', () => {
 
   test('is refused where it is wrong, naming file and key, with code 2', () => refused(2, [
     [[...base, '--out', 'q', '--config', file('unknown.json', '{"stepz": 3}')], /unknown\.json: stepz is no flag of train: known are activations, .*steps, /],
-    [[...base, '--out', 'q', '--config', file('text.json', '{"k": "abc"}')], /text\.json: k is "abc": It must be a whole number of at least 1\.$/],
+    [[...base, '--out', 'q', '--config', file('text.json', '{"k": "abc"}')], /text\.json: k is "abc": It must be a number\.$/],
     [[...base, '--out', 'q', '--config', file('choice.json', '{"lr-scheduler": "cosine"}')], /choice\.json: lr-scheduler is "cosine": Allowed choices are constant, /],
     [[...base, '--out', 'q', '--config', file('list.json', '{"steps": [1, 2]}')], /list\.json: steps is \[1,2\]: it must be a string or a number$/],
     [[...base, '--out', 'q', '--config', file('true.json', '{"k": true}')], /true\.json: k is true: it must be a string or a number$/],
     [[...base, '--out', 'q', '--config', file('yes.json', '{"centre": "yes"}')], /yes\.json: centre is "yes": it must be true or false$/],
-    [[...base, '--out', 'q', '--config', file('null.json', '{"k": null}')], /null\.json: k is null: it must be a string or a number$/],
+    [[...base, '--out', 'q', '--config', file('null.json', '{"k": null}')], /null\.json: k is null: It must be a number\.$/],
     [['train', '--config', file('audio.json', '{"audio": [{}], "out": "q"}')], /audio\.json: audio is \[\{\}\]: it must be a string or a list of strings$/],
     [[...base, '--out', 'q', '--config', file('torn.json', '{"k": 3')], /torn\.json is not JSON: /],
     [[...base, '--out', 'q', '--config', file('array.json', '[]')], /array\.json is not a JSON object of flags$/],
@@ -122,9 +123,9 @@ describe('--config', () => {
 
   test('gives flags under any spelling, also those that must be given; the command line wins over it', () => refused(2, [
     // What arrived is read off the refusal: k must be at most d_sae.
-    [['train', '--config', file('all.json', JSON.stringify({ activations: x, '--out': 'q', d_sae: 7, batchSize: 4, 'lr-scheduler': 'constant', K: 9 }))], /k is 9: it must be a whole number from 1 to d_sae \(7\)$/],
-    [['train', '--config', join(folder, 'all.json'), '--d-sae', '6'], /k is 9: it must be a whole number from 1 to d_sae \(6\)$/],
-    [['train', '--d-sae', '5', '--config', join(folder, 'all.json'), '--k', '8'], /k is 8: it must be a whole number from 1 to d_sae \(5\)$/],
+    [['train', '--config', file('all.json', JSON.stringify({ activations: x, '--out': 'q', d_sae: 7, batchSize: 4, 'lr-scheduler': 'constant', K: 9 }))], /k is 9: it must be at most d_sae \(7\)$/],
+    [['train', '--config', join(folder, 'all.json'), '--d-sae', '6'], /k is 9: it must be at most d_sae \(6\)$/],
+    [['train', '--d-sae', '5', '--config', join(folder, 'all.json'), '--k', '8'], /k is 8: it must be at most d_sae \(5\)$/],
   ]));
 });
 
