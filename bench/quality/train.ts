@@ -70,7 +70,7 @@ export async function repeatRun({ gpu, run, decoder, compatibility, steps, onSte
 }
 
 async function measure(gpu: Gpu, trainer: Trainer, world: World): Promise<Quality> {
-  const { config, weights } = inferenceForm(trainer.sae, await trainer.weights(), trainer.input, {}, trainer.threshold);
+  const { config, weights } = inferenceForm(trainer.sae, await trainer.weights(), trainer.input, {}, trainer.savedThreshold);
   const sae = await SAE.create(gpu, config, weights);
   try {
     const x = world.heldOutRows(0, heldOutRows);

@@ -10,7 +10,7 @@ import type { InputTransform } from '../sae/index.ts';
 import type { StartStatistics } from './start-statistics.ts';
 import type { TrainerState } from './trainer.ts';
 
-const version = 3;
+const version = 4;
 const kept = 2;
 
 export interface Checkpoint {
@@ -70,7 +70,7 @@ async function writeSae(path: string, { input, start, state }: SavedSae): Promis
     data: data instanceof Float32Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
   })));
   return {
-    fired_rows: trainer.firedRows, fired_rows_before: trainer.firedRowsBefore, topk_threshold: trainer.topkThreshold, input_scale: input.scale,
+    fired_rows: trainer.firedRows, fired_rows_before: trainer.firedRowsBefore, topk_threshold: trainer.topkThreshold, topk_threshold_steps: trainer.topkThresholdSteps, input_scale: input.scale,
     ...(target ? { target_scale: target.scale } : {}), start: { ...start }, tensors_sha256: await fileDigest(path),
   };
 }
@@ -136,7 +136,7 @@ async function readSae(folder: string, name: string, part: Fields, step: number)
     input: means.has('target_mean') ? { ...transform('input'), target: transform('target') } : transform('input'),
     start: part['start'] as unknown as StartStatistics,
     state: async () => ({
-      step, firedRows: Number(part['fired_rows']), firedRowsBefore: Number(part['fired_rows_before']), topkThreshold: Number(part['topk_threshold']),
+      step, firedRows: Number(part['fired_rows']), firedRowsBefore: Number(part['fired_rows_before']), topkThreshold: Number(part['topk_threshold']), topkThresholdSteps: Number(part['topk_threshold_steps']),
       tensors: await readTensors(path, (tensor) => !meanNames.includes(tensor)),
     }),
   };

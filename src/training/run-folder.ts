@@ -123,6 +123,6 @@ export async function saveSae({ folder, training, centre }: Member, trainer: Tra
     l0: final.l0, num_dead_features: final.dead, input_scale: trainer.input.scale, ...(isTranscoder ? { target_scale: trainer.input.target!.scale } : {}), centred: centre,
     seed: training.seed, start: startFields(start),
   };
-  const { config, weights } = inferenceForm(trainer.sae, await trainer.weights(), trainer.input, metadata, trainer.threshold);
+  const { config, weights } = inferenceForm(trainer.sae, await trainer.weights(), trainer.input, metadata, trainer.savedThreshold);
   await writeSaelensFolder(folder, { config, tensors: tensorsFromWeights(weights), logSparsity: logSparsity(firings.counts, firings.rows) });
 }

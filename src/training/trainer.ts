@@ -25,6 +25,8 @@ export interface TrainerState {
   firedRows: number;
   firedRowsBefore: number;
   topkThreshold: number;
+  /** Steps that moved it. */
+  topkThresholdSteps: number;
   tensors: Map<string, Float32Array | Uint32Array>;
 }
 
@@ -70,12 +72,16 @@ export class Trainer {
   #firedRowsBefore = 0;
   #read = 0;
   #threshold = 0;
+  /** Steps that moved it. */
+  #thresholdSteps = 0;
+  readonly #corrects: boolean;
 
   private constructor(options: TrainerOptions) {
     const { gpu, sae, training } = options;
     this.#gpu = gpu;
     this.sae = sae;
     this.config = training;
+    this.#corrects = options.compatibility !== 'saelens-6.18';
     this.input = options.input ?? { mean: new Float32Array(sae.d_in), scale: 1 };
     const batch = training.train_batch_size_samples;
     const architecture = architectureOf(sae.architecture);
@@ -230,8 +236,8 @@ export class Trainer {
     if (!smallest) return metrics;
     const least = recordField(record, 'smallest');
     if (least < Infinity) {
-      const rate = Number((this.sae as BaseConfig & { topk_threshold_lr?: number }).topk_threshold_lr);
-      this.#threshold = (1 - rate) * this.#threshold + rate * least;
+      this.#threshold = (1 - this.#thresholdRate) * this.#threshold + this.#thresholdRate * least;
+      this.#thresholdSteps++;
     }
     return { ...metrics, topkThreshold: this.#threshold };
   }
@@ -239,6 +245,19 @@ export class Trainer {
   /** BatchTopK's running threshold over all steps whose metrics have been read: T <- (1 - rate) T + rate min{f : f > 0}, in float64. */
   get threshold(): number {
     return this.#threshold;
+  }
+
+  get #thresholdRate(): number {
+    return Number((this.sae as BaseConfig & { topk_threshold_lr?: number }).topk_threshold_lr);
+  }
+
+  /**
+   * The threshold that a saved SAE gets. T begins at zero, so that after n steps it is the average's value times 1 - (1 - rate)^n: 63 % after 100 steps at
+   * SAELens' rate of 0.01, and the saved SAE too dense. Divided by that here, as Adam does with its moments; with 6.18's behaviour as it is.
+   */
+  get savedThreshold(): number {
+    if (!this.#corrects || this.#thresholdSteps === 0) return this.#threshold;
+    return this.#threshold / (1 - (1 - this.#thresholdRate) ** this.#thresholdSteps);
   }
 
   /** The parameters as they are, before any folding. */
@@ -268,7 +287,7 @@ export class Trainer {
     if (this.unread > 0 && this.form.results.smallest) throw new CochleaError('config', `the metrics of ${this.unread} steps have not been read`, 'call metrics() before state()');
     const tensors = new Map<string, Float32Array | Uint32Array>();
     for (const [name, tensor] of this.#stateTensors()) tensors.set(name, await this.#gpu.download(tensor));
-    return { step: this.#step, firedRows: this.#firedRows, firedRowsBefore: this.#firedRowsBefore, topkThreshold: this.#threshold, tensors };
+    return { step: this.#step, firedRows: this.#firedRows, firedRowsBefore: this.#firedRowsBefore, topkThreshold: this.#threshold, topkThresholdSteps: this.#thresholdSteps, tensors };
   }
 
   /** Goes on from a state of a trainer with the same configuration, bit for bit. */
@@ -282,6 +301,7 @@ export class Trainer {
     this.#firedRows = state.firedRows;
     this.#firedRowsBefore = state.firedRowsBefore;
     this.#threshold = state.topkThreshold;
+    this.#thresholdSteps = state.topkThresholdSteps;
     this.#biasIsOpen = false;
     this.#listDead(ring - 1);
   }

@@ -133,6 +133,27 @@ test('the running threshold is that of the oracle, and makes an SAE about as spa
   trainer.dispose();
 });
 
+test('after few steps the threshold that is saved makes up for beginning at zero, as SAELens 6.18 does not', async () => {
+  const { random, weights, input } = drawn(22);
+  const frames = normals(random, rows * dIn).map((value, at) => value / input.scale + input.mean[at % dIn]!);
+  const sae = config({ architecture: 'batchtopk', topk_threshold_lr: 0.01 });
+  const training = trainerConfig({ train_batch_size_samples: rows, total_training_samples: rows * 30, lr: 1e-6 });
+  for (const compatibility of ['corrected', 'saelens-6.18'] as const) {
+    const trainer = await Trainer.create({ gpu, sae, training, input, weights, compatibility });
+    for (let step = 0; step < 5; step++) trainer.train({ x: frames });
+    await trainer.metrics();
+    const used = await saved(sae, (await trainer.weights()) as LinearWeights, input, trainer.savedThreshold);
+    const l0 = (await used.run(frames)).acts.indices.length / rows;
+    if (compatibility === 'corrected') assert.ok(Math.abs(l0 - k) < 0.05 * k, `L0 ${l0}, in training ${k}`);
+    else {
+      assert.equal(trainer.savedThreshold, trainer.threshold);
+      assert.ok(l0 > 1.2 * k, `L0 ${l0} with a twentieth of the threshold`);
+    }
+    used.dispose();
+    trainer.dispose();
+  }
+});
+
 test('values that do not go together are refused by name', () => {
   const refused = (fields: Record<string, unknown>, line: RegExp): void => {
     assert.throws(() => config(fields), (error: unknown) => error instanceof CochleaError && error.code === 'config' && line.test(error.line), String(line));
