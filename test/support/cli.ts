@@ -8,7 +8,7 @@ const inDeno = 'Deno' in globalThis;
 /** Program and arguments that start the command line. */
 export function commandLine(): string[] {
   const main = fileURLToPath(new URL(`../../cli/main.${inDeno ? 'ts' : 'js'}`, import.meta.url));
-  return [process.execPath, ...(inDeno ? ['run', '-A', '--no-lock', '--no-check'] : []), main];
+  return [process.execPath, ...(inDeno ? ['run', '-A', '--no-lock', '--no-check'] : ['--no-concurrent-recompilation']), main];
 }
 
 export interface Outcome {
