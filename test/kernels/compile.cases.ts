@@ -38,9 +38,9 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   column_sums: either('WEIGHTED'),
   index_count: together(either('KEEP_ALL'), either('RAGGED')),
   index_place: together(either('KEEP_ALL'), either('RAGGED')),
-  topk_rows: together([{ WG: 256 }], either('SCALED'), either('FROM_LIST'), either('ABSOLUTE')),
+  topk_rows: together([{ WG: 256, SCALED: 1 }], [{ FROM_LIST: 0 }, { FROM_LIST: 1, ABSOLUTE: 1 }]),
   topk_bisect: [
-    ...together([{ WG: 4, GROUPS: 16 }], either('SCALED'), either('FROM_LIST')), ...together([{ WG: 4, GROUPS: 16, ABSOLUTE: 1, SCALED: 1 }], either('FROM_LIST')),
+    ...together([{ WG: 4, GROUPS: 16 }], [{ SCALED: 0, FROM_LIST: 1 }, { SCALED: 1, FROM_LIST: 0 }, { SCALED: 1, FROM_LIST: 1, ABSOLUTE: 1 }]),
     { WG: 8, GROUPS: 128, SCALED: 1, FROM_LIST: 1 },
   ],
   groupmax_rows: either('SCALED'),

@@ -3,8 +3,13 @@ import { join, relative, sep } from 'node:path';
 import process from 'node:process';
 import { unpackSoftwareAdapter } from '../../src/runtime/adapters.ts';
 
-/** What needs Node's own runner or a browser, or reads the sources and so says the same in every runtime. */
-const nodeOnly = ['browser.test', 'deno.test', 'walls.test'];
+/**
+ * What needs Node's own runner or a browser, reads the sources and so says the same in every runtime, or takes minutes to say of whole runs what
+ * the kernel cases, the recorded steps and shorter runs say in every runtime.
+ */
+const nodeOnly = [
+  'browser.test', 'deno.test', 'walls.test', 'bench/quality.test', 'cli/transcoder.test', 'training/architectures.test', 'training/kill.test', 'training/learning.test', 'training/many.test',
+];
 
 /** The test files below a folder, relative to it; with `portable` those that every server runtime runs. */
 export function testFiles(folder: string, options: { portable: boolean; extension: string; filter?: readonly string[] }): string[] {

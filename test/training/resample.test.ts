@@ -63,7 +63,7 @@ const rowOf = (matrix: ArrayLike<number>, i: number, columns: number): number[] 
 describe('a TopK SAE of which five latents are alive', () => {
   const alive = 5;
   test('gets its dead rows from frames drawn by |e|^4, less b_dec, in the lengths of the paper, and keeps the rest', async () => {
-    const sae = small('topk', { k: 3 } as never);
+    const sae = small('topk', { k: alive } as never);
     const weights = halfSilent(alive);
     const { trainer, old, resampled, fresh, last } = await beforeAndAfter(sae, {}, weights, input);
     assert.equal(resampled, batch, 'one for each frame of the batch, and fewer than are dead');
@@ -71,7 +71,7 @@ describe('a TopK SAE of which five latents are alive', () => {
     const seen = Float64Array.from(last.x, (value, at) => (value - input.mean[at % dIn]!) * input.scale - weights.b_dec[at % dIn]!);
     const doubles: Tensors = Object.fromEntries(Object.entries(weights).map(([name, tensor]: [string, Float32Array]) => [name, Float64Array.from(tensor)]));
     const t = Float64Array.from(last.x, (value, at) => (value - input.mean[at % dIn]!) * input.scale);
-    const { out } = topkRun(doubles, t, { dIn, dSae, k: 3, applyBDecToInput: true, normalizeActivations: 'none', rescaleActsByDecoderNorm: true });
+    const { out } = topkRun(doubles, t, { dIn, dSae, k: alive, applyBDecToInput: true, normalizeActivations: 'none', rescaleActsByDecoderNorm: true });
     const errors = Float64Array.from({ length: batch }, (_, row) => rowOf(t, row, dIn).reduce((sum, value, d) => sum + (value - out[row * dIn + d]!) ** 2, 0));
     const drawnBy = (chances: Float64Array): number[] => drawWithoutReplacement(chances, dSae - alive, new RandomStream(seed, streams.resampling, 4));
     const expected = drawnBy(errors.map((error) => error ** 2));
@@ -106,7 +106,7 @@ describe('a TopK SAE of which five latents are alive', () => {
   });
 
   test('has no dead latent in the next step but those that got no frame, and goes on from its state to the same bits', async () => {
-    const sae = small('topk', { k: 3 } as never);
+    const sae = small('topk', { k: alive } as never);
     const { trainer, fresh } = await beforeAndAfter(sae, { lr: 1e-2 }, halfSilent(alive), input);
     const again = await Trainer.create({ gpu, sae, training: training({ lr: 1e-2 }), input });
     again.restore(fresh);
