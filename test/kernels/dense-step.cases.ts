@@ -190,7 +190,7 @@ const cut: Case = {
   },
 };
 
-const learning: Case = fuzzed('a JumpReLU SAE with a quadratic penalty learns to have the L0 that it is given', [{ target: 3 }, { target: 12 }], async (gpu, random, { target }) => {
+const learning: Case = { learns: true, ...fuzzed('a JumpReLU SAE with a quadratic penalty learns to have the L0 that it is given', [{ target: 3 }, { target: 12 }], async (gpu, random, { target }) => {
   const dIn = 12, dSae = 48, batch = 64, total = 250;
   const dictionary = Array.from({ length: 24 }, () => normals(random, dIn));
   const frames = (): Float32Array => Float32Array.from({ length: batch }).reduce((x: Float32Array, _, row) => {
@@ -213,6 +213,6 @@ const learning: Case = fuzzed('a JumpReLU SAE with a quadratic penalty learns to
   } finally {
     trainer.dispose();
   }
-});
+}) };
 
 export const cases: Case[] = [steps, cut, learning];

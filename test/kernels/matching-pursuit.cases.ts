@@ -152,6 +152,7 @@ const inference: Case = fuzzed('a matching pursuit SAE gives the oracle\'s activ
 });
 
 const trained: Case = {
+  learns: true,
   name: 'matching pursuit learns a dictionary, and what is exported takes raw frames and gives raw frames',
   async run(gpu) {
     for (const applyBDec of [true, false]) {

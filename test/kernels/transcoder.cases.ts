@@ -191,6 +191,7 @@ const folded: Case = fuzzed('what is written takes raw frames and gives raw targ
 });
 
 const learns: Case = {
+  learns: true,
   name: 'a skip transcoder with TopK learns a layer, and as JumpReLU keeps as many latents on average',
   async run(gpu) {
     const random = new RandomStream(seed, 8);

@@ -6,5 +6,7 @@ import type { Gpu } from '../../src/gpu/index.ts';
  */
 export interface Case {
   name: string;
+  /** Trains for long to show that it learns, by kernels that other cases check: Node runs it, Deno and the page do not. */
+  learns?: true;
   run(gpu: Gpu): Promise<void>;
 }
