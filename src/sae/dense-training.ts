@@ -11,14 +11,12 @@
  */
 import { padded, type Recorder, type Tensor } from '../gpu/index.ts';
 import {
-  type Chunk, columnBlock, columnSums, decodeDense, denseGradients, encode, latentSquares, latentSums, prepareRows, randomUniform, residualRows, rowNorms, rowSquares, scaleRows,
+  type Chunk, columnBlock, columnSums, decodeDense, denseGradients, encode, latentSquares, latentSums, prepareRows, randomUniform, residualRows, rowSquares,
 } from '../kernels/index.ts';
 import { streams } from '../random.ts';
 import type { BaseConfig, Parameter, Step, StepResults, TrainingContext } from './architecture.ts';
 import { rowNormalisation } from './config.ts';
-import { chunkRows, compactTensor, shardRows, vectorTensor, weightTensor } from './layout.ts';
-
-export type DenseTraining = ReturnType<typeof denseTraining>;
+import { chunkRows, compactTensor, initialiseDecoder, shardRows, vectorTensor, weightTensor } from './layout.ts';
 
 /** What a transcoder writes: the rows of `targets`, d_out numbers each. */
 export interface TranscoderOutput {
@@ -88,11 +86,7 @@ export function denseTraining({ gpu, config, batch, inputs }: TrainingContext<Ba
      * spaces: its encoder is drawn by itself, uniform in +-sqrt(6 / d_sae), as in SAELens.
      */
     initialise(rec: Recorder, seed: number): void {
-      randomUniform(rec, W_dec, { seed, stream: streams.initialisation, substream: 0, bound: Math.sqrt(6 / dOut) });
-      if (config.decoder_init_norm !== null) {
-        rowNorms(rec, { W: W_dec, norms });
-        scaleRows(rec, { W: W_dec, norms }, config.decoder_init_norm);
-      }
+      initialiseDecoder(rec, { W_dec, norms }, seed, config.decoder_init_norm);
       if (output) randomUniform(rec, W_enc, { seed, stream: streams.initialisation, substream: 1, bound: Math.sqrt(6 / dSae) });
       else W_dec.shards.forEach((shard, n) => rec.copy(shard.buffer, W_enc.shards[n]!.buffer, shard.buffer.size));
     },

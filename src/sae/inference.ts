@@ -11,7 +11,7 @@ import { decodeDense, decodeSparse, encode, prepareRows, roundBias } from '../ke
 import type { InferenceContext, InferenceForm } from './architecture.ts';
 import { rowNormalisation } from './config.ts';
 import { chunkRows, compactTensor, shardRows, vectorTensor, weightTensor } from './layout.ts';
-import type { Weights } from './weights.ts';
+import { decoderNorms } from './weights.ts';
 
 /** Rows of this SAE that are run at a time: enough to keep a GPU busy, few enough to answer soon. */
 export const rowsAtATime = (gpu: InferenceContext['gpu'], dSae: number): number => chunkRows(gpu, dSae, 1024);
@@ -125,7 +125,7 @@ export function keptInference(context: InferenceContext, k: number,
   const { h, flags, W_dec, b_dec, r } = tensors;
   const shared = common(context, tensors);
   const indices = own(compactTensor(gpu, 'kept indices', rows, k, 'u32')), values = own(compactTensor(gpu, 'kept values', rows, k));
-  const norms = config['rescale_acts_by_decoder_norm'] === true ? decoderNorms(weights) : undefined;
+  const norms = config['rescale_acts_by_decoder_norm'] === true ? Float32Array.from(decoderNorms(weights)) : undefined;
   const scores = norms ? { norms: uploadVector(context, 'decoder norms', norms) } : {};
   const rounding = rounds(context);
   return {
@@ -138,14 +138,4 @@ export function keptInference(context: InferenceContext, k: number,
       if (rounding) roundBias(rec, { a: r, bias: b_dec }, here);
     },
   };
-}
-
-/** Row norms of the decoder [d_sae]. */
-function decoderNorms({ W_dec, b_dec }: Weights): Float32Array {
-  const dOut = b_dec.length;
-  return Float32Array.from({ length: W_dec.length / dOut }, (_, i) => {
-    let squares = 0;
-    for (let d = 0; d < dOut; d++) squares += W_dec[i * dOut + d]! ** 2;
-    return Math.sqrt(squares);
-  });
 }

@@ -1,7 +1,8 @@
-/** How an SAE's tensors are cut to fit an adapter. */
+/** How an SAE's tensors are cut to fit an adapter, and what decoders begin as. */
 import { CochleaError } from '../errors.ts';
-import { type Gpu, padded, type Tensor } from '../gpu/index.ts';
-import { columnBlock } from '../kernels/index.ts';
+import { type Gpu, padded, type Recorder, type Tensor } from '../gpu/index.ts';
+import { columnBlock, entryWords, type InverseIndex, randomUniform, rowNorms, scaleRows } from '../kernels/index.ts';
+import { streams } from '../random.ts';
 
 /** Scratch for pre-activations never grows past this, however large the adapter. */
 const scratchBytes = 256 * 2 ** 20;
@@ -41,4 +42,21 @@ export function vectorTensor(gpu: Gpu, label: string, n: number, dtype: 'f32' | 
 /** A matrix without padding between rows. */
 export function compactTensor(gpu: Gpu, label: string, rows: number, columns: number, dtype: 'f32' | 'u32' = 'f32'): Tensor {
   return gpu.tensor({ label, dtype, rows, columns, stride: columns });
+}
+
+/** Room for the inverse index of at most `pairs` kept pairs of `batch` rows. `perShard`: as shardRows gave it for so many rows. */
+export function inverseIndexTensors(gpu: Gpu, own: (tensor: Tensor) => Tensor, label: string, { dSae, batch, pairs, perShard }: { dSae: number; batch: number; pairs: number; perShard: number }): InverseIndex {
+  return {
+    counts: own(vectorTensor(gpu, `${label} counts`, dSae, 'u32')), starts: own(vectorTensor(gpu, `${label} starts`, dSae + 1, 'u32')),
+    entries: own(compactTensor(gpu, `${label} entries`, pairs, entryWords, 'u32')),
+    bitmap: own(gpu.tensor({ label: `${label} bitmap`, dtype: 'u32', rows: dSae, columns: Math.ceil(batch / 32), shardRows: perShard })),
+  };
+}
+
+/** SAELens' decoders at the start: Kaiming-uniform rows in +-sqrt(6 / d_out), brought to the length `norm` unless that is null. `norms` is scratch. */
+export function initialiseDecoder(rec: Recorder, { W_dec, norms }: { W_dec: Tensor; norms: Tensor }, seed: number, norm: number | null): void {
+  randomUniform(rec, W_dec, { seed, stream: streams.initialisation, substream: 0, bound: Math.sqrt(6 / W_dec.columns) });
+  if (norm === null) return;
+  rowNorms(rec, { W: W_dec, norms });
+  scaleRows(rec, { W: W_dec, norms }, norm);
 }

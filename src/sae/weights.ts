@@ -109,7 +109,7 @@ export function rowProduct(matrix: Float32Array, i: number, vector: ArrayLike<nu
  * from zero by 1e-8, as SAELens does since 6.22.3.
  */
 export function foldDecoderNorms(weights: Weights): Weights {
-  const norms = decoderNorms(weights);
+  const norms = decoderNorms(weights).map((norm) => Math.max(norm, 1e-8));
   const byRow = (matrix: Float32Array, factor: (norm: number) => number): Float32Array => {
     const columns = matrix.length / norms.length;
     return matrix.map((value, at) => value * factor(norms[Math.floor(at / columns)]!));
@@ -121,11 +121,12 @@ export function foldDecoderNorms(weights: Weights): Weights {
   return folded;
 }
 
-function decoderNorms({ W_dec, b_dec }: Weights): Float64Array {
+/** Lengths of the decoder's rows [d_sae]. */
+export function decoderNorms({ W_dec, b_dec }: Weights): Float64Array {
   const dOut = b_dec.length;
   return Float64Array.from({ length: W_dec.length / dOut }, (_, i) => {
     let squares = 0;
     for (let d = 0; d < dOut; d++) squares += W_dec[i * dOut + d]! ** 2;
-    return Math.max(Math.sqrt(squares), 1e-8);
+    return Math.sqrt(squares);
   });
 }

@@ -19,13 +19,12 @@
  */
 import { padded, type Tensor } from '../../gpu/index.ts';
 import {
-  columnBlock, columnSums, decodeDense, decodeSparse, entryWords, gatheredGradients, invertPairs, type InverseIndex, mergePicks, type Picks, prepareRows, pursue, pursuitGradients,
-  randomUniform, residualRows, rowNorms, scaleRows,
+  columnBlock, columnSums, decodeDense, decodeSparse, gatheredGradients, invertPairs, mergePicks, type Picks, prepareRows, pursue, pursuitGradients,
+  residualRows,
 } from '../../kernels/index.ts';
-import { streams } from '../../random.ts';
 import type { Architecture, BaseConfig, Exported, InferenceContext, InferenceForm, InputTransform, Parameter, TrainingContext, TrainingForm } from '../architecture.ts';
 import { refuse, rowNormalisation } from '../config.ts';
-import { chunkRows, compactTensor, shardRows, vectorTensor, weightTensor } from '../layout.ts';
+import { chunkRows, compactTensor, initialiseDecoder, inverseIndexTensors, shardRows, vectorTensor, weightTensor } from '../layout.ts';
 import type { Weights } from '../weights.ts';
 
 export interface MatchingPursuitConfig extends BaseConfig {
@@ -84,11 +83,7 @@ function pursuitTraining({ gpu, config, batch, inputs, state }: TrainingContext<
     indices: own(compactTensor(gpu, 'kept indices', batch, picksPerRow, 'u32')), values: own(compactTensor(gpu, 'kept values', batch, picksPerRow)),
     dz: own(compactTensor(gpu, 'kept slots', batch, picksPerRow)),
   };
-  const index: InverseIndex = {
-    counts: vector('kept counts', dSae, 'u32'), starts: vector('kept starts', dSae + 1, 'u32'),
-    entries: own(compactTensor(gpu, 'kept entries', batch * picksPerRow, entryWords, 'u32')),
-    bitmap: own(gpu.tensor({ label: 'kept bitmap', dtype: 'u32', rows: dSae, columns: Math.ceil(batch / 32), shardRows: perShard })),
-  };
+  const index = inverseIndexTensors(gpu, own, 'kept', { dSae, batch, pairs: batch * picksPerRow, perShard });
   const forwardRows = chunkRows(gpu, dSae, batch);
   const backwardRows = chunkRows(gpu, picksPerRow * padded(dIn), batch);
   const h = own(compactTensor(gpu, 'products', forwardRows, dSae));
@@ -107,9 +102,7 @@ function pursuitTraining({ gpu, config, batch, inputs, state }: TrainingContext<
 
     /** SAELens: Kaiming-uniform rows brought to unit length, b_dec zero. */
     initialise(rec, seed) {
-      randomUniform(rec, W_dec, { seed, stream: streams.initialisation, substream: 0, bound: Math.sqrt(6 / dIn) });
-      rowNorms(rec, { W: W_dec, norms });
-      scaleRows(rec, { W: W_dec, norms }, 1);
+      initialiseDecoder(rec, { W_dec, norms }, seed, 1);
     },
 
     record(rec, { rows, scale }) {

@@ -25,13 +25,12 @@
  */
 import { padded, type Recorder, type Tensor } from '../../gpu/index.ts';
 import {
-  auxiliaryRows, columnBlock, columnSums, decodeSparse, encode, entryWords, invertPairs, type InverseIndex, type KeptPairs, keptGradients, latentGradients, type LatentGradients, type LatentRange,
-  levelRows, listRange, type Pairs, prepareRows, randomUniform, residualRows, rowNorms, scaleRows, topkRows, type TopkTensors,
+  auxiliaryRows, columnBlock, columnSums, decodeSparse, encode, invertPairs, type InverseIndex, type KeptPairs, keptGradients, latentGradients, type LatentGradients, type LatentRange,
+  levelRows, listRange, type Pairs, prepareRows, residualRows, rowNorms, topkRows, type TopkTensors,
 } from '../../kernels/index.ts';
-import { streams } from '../../random.ts';
 import type { BaseConfig, Field, Parameter, Step, StepState, TrainingContext, TrainingForm } from '../architecture.ts';
 import { refuse, rowNormalisation } from '../config.ts';
-import { chunkRows, compactTensor, shardRows, vectorTensor, weightTensor } from '../layout.ts';
+import { chunkRows, compactTensor, initialiseDecoder, inverseIndexTensors, shardRows, vectorTensor, weightTensor } from '../layout.ts';
 
 export interface FamilyConfig extends BaseConfig {
   /** Latents kept per frame, or per frame on average. */
@@ -172,12 +171,7 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
   const withGradients = (label: string, pairs: Pairs): KeptPairs & { index: InverseIndex } => ({
     ...pairs,
     dz: own(compactTensor(gpu, `${label} gradients`, pairs.values.rows, pairs.values.columns)),
-    index: {
-      counts: vector(`${label} counts`, dSae, 'u32'),
-      starts: vector(`${label} starts`, dSae + 1, 'u32'),
-      entries: own(compactTensor(gpu, `${label} entries`, pairs.values.rows * pairs.values.columns, entryWords, 'u32')),
-      bitmap: own(gpu.tensor({ label: `${label} bitmap`, dtype: 'u32', rows: dSae, columns: Math.ceil(batch / 32), shardRows: perShard })),
-    },
+    index: inverseIndexTensors(gpu, own, label, { dSae, batch, pairs: pairs.values.rows * pairs.values.columns, perShard }),
   });
 
   const W_enc = weight('W_enc'), W_dec = weight('W_dec');
@@ -266,11 +260,7 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
 
     /** SAELens: Kaiming-uniform decoder rows brought to decoder_init_norm, the encoder a copy, biases zero. */
     initialise(rec, seed) {
-      randomUniform(rec, W_dec, { seed, stream: streams.initialisation, substream: 0, bound: Math.sqrt(6 / dIn) });
-      if (config.decoder_init_norm !== null) {
-        rowNorms(rec, { W: W_dec, norms });
-        scaleRows(rec, { W: W_dec, norms }, config.decoder_init_norm);
-      }
+      initialiseDecoder(rec, { W_dec, norms }, seed, config.decoder_init_norm);
       W_dec.shards.forEach((shard, n) => rec.copy(shard.buffer, W_enc.shards[n]!.buffer, shard.buffer.size));
     },
 

@@ -8,11 +8,11 @@
 import type { Recorder, Tensor } from '../../gpu/index.ts';
 import { padded } from '../../gpu/index.ts';
 import {
-  auxiliaryRows, decodeSparse, entryWords, gatheredGradients, invertPairs, type InverseIndex, keptGradients, type KeptPairs, meanCutoff, residualRows, rowNorms, topkRows,
+  auxiliaryRows, decodeSparse, gatheredGradients, invertPairs, type InverseIndex, keptGradients, type KeptPairs, meanCutoff, residualRows, rowNorms, topkRows,
 } from '../../kernels/index.ts';
 import type { BaseConfig, TrainingContext, TrainingForm } from '../architecture.ts';
 import { denseTraining, type TranscoderOutput } from '../dense-training.ts';
-import { compactTensor, shardRows } from '../layout.ts';
+import { compactTensor, inverseIndexTensors, shardRows } from '../layout.ts';
 
 /** Kept pairs and the same by latents. */
 interface Kept extends KeptPairs {
@@ -26,13 +26,10 @@ export function topkTranscoderTraining(context: TrainingContext<BaseConfig>, k: 
   const sae = denseTraining(context, 1, ['auxiliary_reconstruction_loss'], output);
   const { W_dec, b_dec, gradWDec, gradWEnc, t, xc, out, g, mean, rowAffine, stats, norms, lossRows, sums } = sae;
   const pitch = padded(dSae);
-  const compact = (label: string, columns: number, dtype?: 'u32', rows = batch): Tensor => sae.own(compactTensor(gpu, label, rows, columns, dtype));
+  const compact = (label: string, columns: number, dtype?: 'u32'): Tensor => sae.own(compactTensor(gpu, label, batch, columns, dtype));
   const keptOf = (label: string, kept: number): Kept => ({
     indices: compact(`${label} indices`, kept, 'u32'), values: compact(`${label} values`, kept), dz: compact(`${label} gradients`, kept),
-    index: {
-      counts: sae.vector(`${label} counts`, dSae, 'u32'), starts: sae.vector(`${label} starts`, dSae + 1, 'u32'), entries: compact(`${label} entries`, entryWords, 'u32', batch * kept),
-      bitmap: sae.own(gpu.tensor({ label: `${label} bitmap`, dtype: 'u32', rows: dSae, columns: Math.ceil(batch / 32), shardRows: shardRows(gpu, 1, dSae, batch) })),
-    },
+    index: inverseIndexTensors(gpu, sae.own, label, { dSae, batch, pairs: batch * kept, perShard: shardRows(gpu, 1, dSae, batch) }),
   });
   const kAux = Math.floor(output.dOut / 2);
   const main = keptOf('kept', k), spare = auxiliary > 0 && kAux > 0 ? keptOf('auxiliary', kAux) : undefined;
