@@ -1,7 +1,10 @@
 import { CochleaError } from '../errors.ts';
 import type { FileHandle } from '../runtime/types.ts';
-import { decodeElements, dtypeBytes } from './dtype.ts';
+import { decodeElements, dtypeBytes, isReadable } from './dtype.ts';
 import type { DType } from './dtype.ts';
+
+/** Bytes that can be read at any offset: an open file, or a part of one. Whoever opened it closes it. */
+export type ByteSource = Pick<FileHandle, 'size' | 'read'>;
 
 /** Bytes in memory, read as a file is. */
 export function bytesHandle(bytes: Uint8Array): FileHandle {
@@ -13,7 +16,7 @@ export function bytesHandle(bytes: Uint8Array): FileHandle {
 }
 
 /** Exactly `length` bytes at `offset`, or `file-damaged`. */
-export async function readExactly(handle: FileHandle, file: string, offset: number, length: number): Promise<Uint8Array> {
+export async function readExactly(handle: ByteSource, file: string, offset: number, length: number): Promise<Uint8Array> {
   const bytes = await handle.read(offset, length);
   if (bytes.length !== length) {
     throw new CochleaError('file-damaged', `${file} ends at byte ${offset + bytes.length}; ${offset + length} were expected`);
@@ -25,8 +28,9 @@ const pieceBytes = 8 << 20;
 
 /** Fills `out` with the elements of type `dtype` that begin at byte `offset`; holds 8 MiB of the file at a time besides `out`. */
 export async function readElements(
-  handle: FileHandle, file: string, offset: number, dtype: DType, out: Float32Array | Float64Array,
+  handle: ByteSource, file: string, offset: number, dtype: DType, out: Float32Array | Float64Array,
 ): Promise<void> {
+  if (!isReadable(dtype)) throw new CochleaError('file-damaged', `${file} holds ${dtype} elements, which stand for no single number each`);
   const size = dtypeBytes[dtype];
   const pieceElements = pieceBytes / size;
   for (let at = 0; at < out.length; at += pieceElements) {

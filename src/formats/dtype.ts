@@ -3,13 +3,23 @@
  * endian, and so is every machine this runs on, so typed arrays can look at the bytes directly.
  */
 
-/** Names as safetensors spells them. */
-export type DType = 'BOOL' | 'U8' | 'I8' | 'I16' | 'U16' | 'F16' | 'BF16' | 'I32' | 'U32' | 'F32' | 'F64' | 'I64' | 'U64';
+/** Names as safetensors 0.8 spells them. */
+export type DType = keyof typeof sizes;
+
+const sizes = {
+  BOOL: 1, F4: 0.5, F6_E2M3: 0.75, F6_E3M2: 0.75, U8: 1, I8: 1, F8_E5M2: 1, F8_E4M3: 1, F8_E8M0: 1, F8_E4M3FNUZ: 1, F8_E5M2FNUZ: 1,
+  I16: 2, U16: 2, F16: 2, BF16: 2, I32: 4, U32: 4, F32: 4, C64: 8, F64: 8, I64: 8, U64: 8,
+} as const;
 
 /** Bytes per element. The order of the keys is the order of safetensors' own enumeration, which its writer sorts by. */
-export const dtypeBytes: Readonly<Record<DType, number>> = {
-  BOOL: 1, U8: 1, I8: 1, I16: 2, U16: 2, F16: 2, BF16: 2, I32: 4, U32: 4, F32: 4, F64: 8, I64: 8, U64: 8,
-};
+export const dtypeBytes: Readonly<Record<DType, number>> = sizes;
+
+/** Whether elements can be had as numbers: not complex ones, nor the packed 4- and 6-bit floats, which mean nothing without their block scales. */
+export function isReadable(dtype: DType): dtype is ReadableDType {
+  return dtype !== 'C64' && dtype !== 'F4' && dtype !== 'F6_E2M3' && dtype !== 'F6_E3M2';
+}
+
+type ReadableDType = Exclude<DType, 'C64' | 'F4' | 'F6_E2M3' | 'F6_E3M2'>;
 
 export function isDType(name: unknown): name is DType {
   return typeof name === 'string' && Object.hasOwn(dtypeBytes, name);
@@ -93,8 +103,35 @@ export function roundToBfloat16(values: Float32Array): Float32Array {
   return rounded;
 }
 
+/**
+ * The 256 values of a float of one byte: sign, `exponentBits`, then fraction. `infinite` is IEEE's top exponent (infinity and NaN);
+ * `finite` (the "fn" types) has NaN in the pattern of all ones alone; `unsigned-zero` ("fnuz") has NaN in place of -0.
+ * P. Micikevicius et al., "FP8 formats for deep learning", 2022; the fnuz types as in ONNX's and PyTorch's definitions.
+ */
+function float8Values(exponentBits: number, bias: number, special: 'infinite' | 'finite' | 'unsigned-zero'): Float32Array {
+  const fractionBits = 7 - exponentBits;
+  return Float32Array.from({ length: 256 }, (_, pattern) => {
+    const sign = pattern & 0x80 ? -1 : 1;
+    const exponent = (pattern & 0x7f) >> fractionBits;
+    const fraction = (pattern & ((1 << fractionBits) - 1)) / (1 << fractionBits);
+    if (special === 'infinite' && exponent === (1 << exponentBits) - 1) return fraction === 0 ? sign * Infinity : NaN;
+    if (special === 'finite' && (pattern & 0x7f) === 0x7f) return NaN;
+    if (special === 'unsigned-zero' && pattern === 0x80) return NaN;
+    return sign * (exponent === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (exponent - bias));
+  });
+}
+
+const byteFloats: { readonly [K in DType]?: Float32Array } = {
+  F8_E5M2: float8Values(5, 15, 'infinite'),
+  F8_E4M3: float8Values(4, 7, 'finite'),
+  F8_E4M3FNUZ: float8Values(4, 8, 'unsigned-zero'),
+  F8_E5M2FNUZ: float8Values(5, 16, 'unsigned-zero'),
+  F8_E8M0: Float32Array.from({ length: 256 }, (_, exponent) => (exponent === 255 ? NaN : 2 ** (exponent - 127))),
+};
+
 const views = {
-  BOOL: Uint8Array, U8: Uint8Array, I8: Int8Array, I16: Int16Array, U16: Uint16Array, F16: Uint16Array, BF16: Uint16Array,
+  BOOL: Uint8Array, F8_E5M2: Uint8Array, F8_E4M3: Uint8Array, F8_E8M0: Uint8Array, F8_E4M3FNUZ: Uint8Array, F8_E5M2FNUZ: Uint8Array,
+  U8: Uint8Array, I8: Int8Array, I16: Int16Array, U16: Uint16Array, F16: Uint16Array, BF16: Uint16Array,
   I32: Int32Array, U32: Uint32Array, F32: Float32Array, F64: Float64Array, I64: BigInt64Array, U64: BigUint64Array,
 } as const;
 
@@ -102,13 +139,19 @@ const blockElements = 1 << 15;
 
 /**
  * Decodes whole elements of `bytes` into `out` from element `at` on. Into Float32Array, wider types are
- * rounded to nearest; 64-bit integers beyond 2^53 are rounded. A bool is 0 or 1 as stored.
+ * rounded to nearest; 64-bit integers beyond 2^53 are rounded. A bool is 0 or 1 as stored. The type must be readable.
  */
 export function decodeElements(bytes: Uint8Array, dtype: DType, out: Float32Array | Float64Array, at: number): void {
   const size = dtypeBytes[dtype];
   const count = bytes.length / size;
   if ((dtype === 'F32' && out instanceof Float32Array) || (dtype === 'F64' && out instanceof Float64Array)) {
     new Uint8Array(out.buffer, out.byteOffset + at * size, bytes.length).set(bytes);
+    return;
+  }
+  if (!isReadable(dtype)) throw new Error(`${dtype} elements have no float value`);
+  const table = byteFloats[dtype];
+  if (table !== undefined) {
+    for (let i = 0; i < bytes.length; i++) out[at + i] = table[bytes[i]!]!;
     return;
   }
   // Blocks: a typed array needs aligned bytes, and a copy of everything could be gigabytes.

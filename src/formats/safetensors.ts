@@ -11,13 +11,13 @@ import { bytesHandle, readElements, readExactly, readMatrixRows } from './byte-s
 import type { MatrixFile } from './byte-source.ts';
 import { dtypeBytes, encodeElements, isDType } from './dtype.ts';
 import type { DType, FloatDType } from './dtype.ts';
+import { elementCount, storedTensor } from './stored-tensor.ts';
+import type { StoredTensor } from './stored-tensor.ts';
 
 /** The limit of the reference implementation. */
 const maxHeaderBytes = 100_000_000;
 
-export interface TensorInfo {
-  readonly dtype: DType;
-  readonly shape: readonly number[];
+export interface TensorInfo extends StoredTensor {
   /** Byte range in the file. */
   readonly begin: number;
   readonly end: number;
@@ -65,7 +65,6 @@ async function readSafetensors(handle: FileHandle, path: string): Promise<Safete
     const listed = names.slice(0, 12).map(quote).join(', ') + (names.length > 12 ? ', ...' : '');
     throw new CochleaError('file-damaged', `${path} has no tensor ${quote(name)}; it has ${listed || 'none'}`);
   };
-  const elements = (info: TensorInfo): number => (info.end - info.begin) / dtypeBytes[info.dtype];
   const matrix = (name: string): MatrixFile => {
     const { shape, dtype, begin } = find(name);
     if (shape.length !== 2) {
@@ -78,18 +77,8 @@ async function readSafetensors(handle: FileHandle, path: string): Promise<Safete
     tensors,
     metadata,
     matrix,
-    readFloat32: async (name) => {
-      const info = find(name);
-      const out = new Float32Array(elements(info));
-      await readElements(handle, path, info.begin, info.dtype, out);
-      return out;
-    },
-    readFloat64: async (name) => {
-      const info = find(name);
-      const out = new Float64Array(elements(info));
-      await readElements(handle, path, info.begin, info.dtype, out);
-      return out;
-    },
+    readFloat32: async (name) => find(name).read(),
+    readFloat64: async (name) => find(name).readFloat64(),
     readTensorRows: (name, from, count) => readMatrixRows(matrix(name), from, count),
     close: () => handle.close(),
   };
@@ -98,7 +87,7 @@ async function readSafetensors(handle: FileHandle, path: string): Promise<Safete
 type Header = Pick<Safetensors, 'tensors' | 'metadata'>;
 
 async function readHeader(handle: FileHandle, path: string): Promise<Header> {
-  const damaged = (what: string): CochleaError => new CochleaError('file-damaged', `${path} is not a whole safetensors file: ${what}`);
+  const damaged = notWhole(path);
   if (handle.size < 8) throw damaged(`${handle.size} bytes are too few for a header`);
   const start = await readExactly(handle, path, 0, 8);
   const length = Number(new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true));
@@ -125,7 +114,7 @@ async function readHeader(handle: FileHandle, path: string): Promise<Header> {
       }
       metadata = value as Record<string, string>;
     } else {
-      list.push([name, readTensorInfo(name, value, 8 + length, damaged)]);
+      list.push([name, readTensorInfo(name, value, 8 + length, handle, path)]);
     }
   }
   list.sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
@@ -140,7 +129,12 @@ async function readHeader(handle: FileHandle, path: string): Promise<Header> {
   return { tensors: new Map(list), metadata };
 }
 
-function readTensorInfo(name: string, value: unknown, dataStart: number, damaged: (what: string) => CochleaError): TensorInfo {
+function notWhole(path: string): (what: string) => CochleaError {
+  return (what) => new CochleaError('file-damaged', `${path} is not a whole safetensors file: ${what}`);
+}
+
+function readTensorInfo(name: string, value: unknown, dataStart: number, handle: FileHandle, path: string): TensorInfo {
+  const damaged = notWhole(path);
   const { dtype, shape, data_offsets: offsets } = isObject(value) ? value : {};
   if (!isDType(dtype)) throw damaged(`tensor ${quote(name)} has the unknown dtype ${quote(dtype)}`);
   if (!isCounts(shape)) throw damaged(`tensor ${quote(name)} has the impossible shape ${quote(shape)}`);
@@ -149,11 +143,11 @@ function readTensorInfo(name: string, value: unknown, dataStart: number, damaged
   }
   const begin = dataStart + offsets[0]!;
   const end = dataStart + offsets[1]!;
-  const bytes = shape.reduce((product, size) => product * size, dtypeBytes[dtype]);
-  if (bytes !== end - begin) {
-    throw damaged(`tensor ${quote(name)} of shape [${shape.join(', ')}] and dtype ${dtype} cannot lie in ${end - begin} bytes`);
+  if (elementCount(shape) * dtypeBytes[dtype] !== end - begin) {
+    throw damaged(`tensor ${quote(name)} of shape [${shape.join(', ').slice(0, 80)}] and dtype ${dtype} cannot lie in ${end - begin} bytes`);
   }
-  return { dtype, shape, begin, end };
+  const stored = storedTensor(`tensor ${quote(name)} of ${path}`, dtype, shape, undefined, (out) => readElements(handle, path, begin, dtype, out));
+  return { ...stored, begin, end };
 }
 
 /** What a header says, for a message: one line, and not all of it when it is long. */
@@ -244,12 +238,13 @@ export function writeSafetensors(path: string, tensors: Iterable<TensorToWrite>,
 }
 
 function byteLength(dtype: DType, shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, dtypeBytes[dtype]);
+  return elementCount(shape) * dtypeBytes[dtype];
 }
 
 const conversionElements = 1 << 19;
 
-async function* tensorBytes({ name, dtype, shape, data }: TensorToWrite): AsyncGenerator<Uint8Array> {
+/** The elements of one tensor as bytes of its dtype, 4 MiB at a time. Throws `config` when they are not as many as its shape says. */
+export async function* tensorBytes({ name, dtype, shape, data }: TensorToWrite): AsyncGenerator<Uint8Array> {
   const expected = byteLength(dtype, shape);
   let written = 0;
   for await (const piece of ArrayBuffer.isView(data) ? [data] : data) {

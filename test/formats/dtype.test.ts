@@ -106,11 +106,17 @@ describe('elements', () => {
       ['BF16', Uint16Array.of(0x3f80, 0xc000), [1, -2]],
       ['F32', Float32Array.of(0.5, -3), [0.5, -3]],
       ['F64', Float64Array.of(0.5, -3), [0.5, -3]],
+      // One, the largest, the smallest subnormal, minus zero or NaN, and what stands for infinity or NaN.
+      ['F8_E4M3', Uint8Array.of(0x38, 0x7e, 0x01, 0x80, 0x7f, 0xff), [1, 448, 2 ** -9, -0, NaN, NaN]],
+      ['F8_E5M2', Uint8Array.of(0x3c, 0x7b, 0x01, 0x80, 0x7c, 0xfc, 0x7d), [1, 57344, 2 ** -16, -0, Infinity, -Infinity, NaN]],
+      ['F8_E4M3FNUZ', Uint8Array.of(0x40, 0x7f, 0x01, 0x80, 0xff), [1, 240, 2 ** -10, NaN, -240]],
+      ['F8_E5M2FNUZ', Uint8Array.of(0x40, 0x7f, 0x01, 0x80, 0xff), [1, 57344, 2 ** -17, NaN, -57344]],
+      ['F8_E8M0', Uint8Array.of(127, 0, 254, 255), [1, 2 ** -127, 2 ** 127, NaN]],
     ];
     for (const [dtype, array, expected] of cases) {
       const bytes = new Uint8Array(array.byteLength + 1);
       bytes.set(new Uint8Array(array.buffer), 1);
-      for (const out of [new Float32Array(4).fill(9), new Float64Array(4).fill(9)]) {
+      for (const out of [new Float32Array(expected.length + 2).fill(9), new Float64Array(expected.length + 2).fill(9)]) {
         decodeElements(bytes.subarray(1), dtype, out, 1);
         assert.deepEqual([...out], [9, ...expected, 9], dtype);
       }

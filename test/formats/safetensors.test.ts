@@ -4,9 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { openSafetensors, parseSafetensors, safetensorsPieces, writeSafetensors } from '../../src/formats/safetensors.ts';
 import type { TensorToWrite } from '../../src/formats/safetensors.ts';
-import { RandomStream } from '../../src/random.ts';
 import { runtime } from '../../src/runtime/index.ts';
-import { freshSeed, mutate } from '../support/mutate.ts';
 
 let folder = '';
 before(async () => {
@@ -149,6 +147,19 @@ describe('reading', () => {
     });
   }
 
+  test('types that stand for no single number each are listed, measured in bits and not read', async () => {
+    const tensors = { c: ['C64', [2], 0, 16], f4: ['F4', [2, 4], 16, 20], f6: ['F6_E3M2', [8], 20, 26], x: ['F8_E5M2', [1], 26, 27] } as const;
+    const header = Object.fromEntries(Object.entries(tensors).map(([name, [dtype, shape, begin, end]]) => [name, { dtype, shape, data_offsets: [begin, end] }]));
+    const parsed = await parseSafetensors(file(JSON.stringify(header), 27), 'packed.safetensors');
+    assert.deepEqual([...parsed.tensors].map(([name, { dtype, shape }]) => [name, dtype, shape]), Object.entries(tensors).map(([name, [dtype, shape]]) => [name, dtype, shape]));
+    assert.deepEqual([...await parsed.readFloat32('x')], [0]);
+    for (const name of ['c', 'f4', 'f6']) {
+      await assert.rejects(parsed.readFloat32(name), (error: CochleaError) => error.code === 'file-damaged' && /packed\.safetensors holds \S+ elements/.test(error.message));
+    }
+    await assert.rejects(parsed.readTensorRows('f4', 0, 1), CochleaError);
+    await assert.rejects(parseSafetensors(file('{"x":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}', 2), 'odd'), /cannot lie in 2 bytes/);
+  });
+
   test('a missing file is named, and a file that shrinks after opening is noticed', async () => {
     await assert.rejects(openSafetensors(runtime.paths.join(folder, 'none.safetensors')), (error: CochleaError) => error.code === 'file-missing');
     const path = runtime.paths.join(folder, 'shrinks.safetensors');
@@ -157,27 +168,5 @@ describe('reading', () => {
     await fs.truncate(path, (await fs.stat(path)).size - 30);
     await assert.rejects(opened.readFloat32('W_dec'), (error: CochleaError) => error.code === 'file-damaged');
     await opened.close();
-  });
-
-  test('3000 mutated files are read whole or refused in one line, within memory', async () => {
-    const random = new RandomStream(freshSeed('hostile safetensors'), 0);
-    const valid = await bytesOf(example, { format: 'pt' });
-    const resident = runtime.residentBytes();
-    let refused = 0;
-    for (let i = 0; i < 3000; i++) {
-      const bytes = mutate(valid, random);
-      try {
-        const parsed = await parseSafetensors(bytes, 'hostile');
-        for (const name of parsed.tensors.keys()) {
-          assert.ok((await parsed.readFloat64(name)).byteLength <= 8 * bytes.length);
-        }
-      } catch (error) {
-        assert.ok(error instanceof CochleaError && error.code === 'file-damaged', String(error));
-        assert.ok(!error.line.includes('\n') && error.line.length < 500, error.line);
-        refused++;
-      }
-    }
-    assert.ok(refused > 1000 && refused < 3000, `${refused} refused`);
-    assert.ok(runtime.residentBytes() - resident < 256 << 20);
   });
 });
