@@ -19,11 +19,14 @@ export function createBrowserRuntime(): Runtime {
     paths: refusing<Paths>('the file system'),
     gpu: async () => globalThis.navigator?.gpu,
     releaseGpu: () => {},
+    patiently: (work) => work,
     environment: () => undefined,
     processors: globalThis.navigator?.hardwareConcurrency ?? 1,
     cacheFolder: () => unavailable('a cache folder'),
     run: () => unavailable('running programs'),
     sha256: () => unavailable('incremental SHA-256'),
+    sha1: () => unavailable('incremental SHA-1'),
     residentBytes: () => 0,
+    freeMemory: () => Infinity,
   };
 }

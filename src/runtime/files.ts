@@ -4,7 +4,7 @@ import { homedir, tmpdir } from 'node:os';
 import * as path from 'node:path';
 import process from 'node:process';
 import { CochleaError } from '../errors.ts';
-import type { FileHandle, FileSystem } from './types.ts';
+import type { FileHandle, FileSystem, WritableFile } from './types.ts';
 
 function explain(error: unknown, path: string, doing: string): CochleaError {
   const code = (error as { code?: string }).code ?? '';
@@ -109,6 +109,38 @@ export const files: FileSystem = {
     }
     await syncFolder(folder);
     await removeAbandoned(folder, path.basename(p)).catch(() => {}); // the file itself is written
+  }),
+  openToWrite: (p) => attempt(p, 'write', async (): Promise<WritableFile> => {
+    await fs.mkdir(path.dirname(p), { recursive: true });
+    const handle = await fs.open(p, fs.constants.O_RDWR | fs.constants.O_CREAT);
+    const { size } = await handle.stat();
+    return {
+      size,
+      write: (offset, bytes) => attempt(p, 'write', async () => {
+        for (let done = 0; done < bytes.length;) {
+          const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, offset + done);
+          done += bytesWritten;
+        }
+      }),
+      sync: () => attempt(p, 'write', () => handle.sync()),
+      close: () => handle.close(),
+    };
+  }),
+  link: (p, target) => attempt(p, 'create', async () => {
+    const folder = path.dirname(p);
+    await fs.mkdir(folder, { recursive: true });
+    const beside = path.join(folder, partialName(path.basename(p), randomBytes(6).toString('hex')));
+    try {
+      await fs.symlink(path.relative(folder, target), beside).catch((error: { code?: string }) => {
+        // Windows lets only some people make links; some file systems have none.
+        if (!['EPERM', 'EACCES', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'].includes(error.code ?? '')) throw error;
+        return fs.copyFile(target, beside);
+      });
+      await fs.rename(beside, p);
+    } catch (error) {
+      await fs.rm(beside, { force: true });
+      throw error;
+    }
   }),
   append: (p, content) => attempt(p, 'append to', async () => {
     await fs.mkdir(path.dirname(p), { recursive: true });

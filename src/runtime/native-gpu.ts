@@ -52,7 +52,9 @@ export async function openNativeGpu(setup: GpuSetup): Promise<GPU> {
   try {
     const { create, globals } = await import('webgpu');
     Object.assign(globalThis, globals);
-    return create(setup.adapter === undefined ? [] : [`adapter=${setup.adapter}`]);
+    // Dawn rounds timestamps to 65.5 microseconds, as a browser must. Only profiles ask for any.
+    const exact = 'disable-dawn-features=timestamp_quantization';
+    return create(setup.adapter === undefined ? [exact] : [exact, `adapter=${setup.adapter}`]);
   } catch (error) {
     throw new CochleaError('gpu-missing', `Dawn (the npm package webgpu) cannot be loaded: ${(error as Error).message}`,
       'run npm install on this machine; on Linux it needs glibc 2.34 or later', { cause: error });

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, freemem } from 'node:os';
 import * as path from 'node:path';
 import process from 'node:process';
 import { CochleaError } from '../errors.ts';
@@ -18,6 +18,26 @@ async function openGpu(): Promise<GPU> {
   return opened ??= await openNativeGpu(setup);
 }
 
+function incremental(algorithm: 'sha1' | 'sha256'): { update(bytes: Uint8Array): void; hex(): string } {
+  const hash = createHash(algorithm);
+  return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
+}
+
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+async function patiently<T>(work: Promise<T>): Promise<T> {
+  let pending = true;
+  const settled = work.finally(() => {
+    pending = false;
+  });
+  settled.catch(() => {}); // it is awaited below
+  while (pending) {
+    Atomics.wait(never, 0, 0, 1);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return settled;
+}
+
 /** Node and Deno: both speak `node:`; they differ in where the GPU comes from. */
 export function createServerRuntime(): Runtime {
   const deno = (globalThis as { Deno?: { version: { deno: string } } }).Deno;
@@ -30,6 +50,7 @@ export function createServerRuntime(): Runtime {
     releaseGpu: () => {
       opened = undefined;
     },
+    patiently: deno ? (work) => work : patiently,
     environment: (name) => process.env[name],
     processors: availableParallelism(),
     cacheFolder,
@@ -39,10 +60,9 @@ export function createServerRuntime(): Runtime {
         else resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr });
       });
     }),
-    sha256: () => {
-      const hash = createHash('sha256');
-      return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
-    },
+    sha256: () => incremental('sha256'),
+    sha1: () => incremental('sha1'),
     residentBytes: () => process.memoryUsage.rss(),
+    freeMemory: () => Math.min(freemem(), process.availableMemory?.() ?? Infinity), // Node has the second since 20.13
   };
 }

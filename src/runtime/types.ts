@@ -18,6 +18,16 @@ export interface FileHandle {
   close(): Promise<void>;
 }
 
+/** A file that is written piece by piece and keeps what it has when that ends half-way. */
+export interface WritableFile {
+  /** Bytes it had when it was opened. */
+  readonly size: number;
+  write(offset: number, bytes: Uint8Array): Promise<void>;
+  /** Resolves when the disk has all that was written. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface FileSystem {
   /** Throws CochleaError `file-missing` when there is nothing at the path, `file-system` otherwise; so do all below. */
   read(path: string): Promise<Uint8Array>;
@@ -33,6 +43,10 @@ export interface FileSystem {
    * Creates missing parent folders. A list of pieces is written one after the other.
    */
   write(path: string, content: string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
+  /** Opens a file to write into, with what it holds; creates it and its parent folders where they are missing. */
+  openToWrite(path: string): Promise<WritableFile>;
+  /** Puts a symbolic link to `target`, by a relative path, at `path` in place of what is there; a copy where the platform lets nobody make links. */
+  link(path: string, target: string): Promise<void>;
   /** Appends and fsyncs. A torn last line after a crash is the reader's to ignore. */
   append(path: string, content: string | Uint8Array): Promise<void>;
   rename(from: string, to: string): Promise<void>;
@@ -69,6 +83,11 @@ export interface Runtime {
   gpu(): Promise<GPU | undefined>;
   /** Frees what gpu() holds, so that the process can end. */
   releaseGpu(): void;
+  /**
+   * The same promise, waited for with a pause of a millisecond between looks where a runtime looks without one: Dawn's binding for Node takes a whole core
+   * while a promise of the GPU is pending.
+   */
+  patiently<T>(work: Promise<T>): Promise<T>;
   environment(name: string): string | undefined;
   /** Logical processors. */
   readonly processors: number;
@@ -78,6 +97,10 @@ export interface Runtime {
   run(program: string, args: readonly string[], options?: { cwd?: string; env?: Record<string, string> }): Promise<ProcessResult>;
   /** SHA-256 in lower-case hex, incrementally. */
   sha256(): { update(bytes: Uint8Array): void; hex(): string };
+  /** SHA-1, which names what git keeps, likewise. */
+  sha1(): { update(bytes: Uint8Array): void; hex(): string };
   /** Resident memory of this process in bytes, 0 where unknown. */
   residentBytes(): number;
+  /** Bytes of memory that this process could still be given, by the machine and by what confines it; Infinity where unknown. */
+  freeMemory(): number;
 }
