@@ -4,5 +4,6 @@ export type {
 export { architectureOf, architectures, inferenceArchitectures, saeConfig, trainedArchitectures } from './architectures/index.ts';
 export { topk, topkConfig, type TopkConfig } from './architectures/topk.ts';
 export { baseFields, configOf } from './config.ts';
+export { inferenceWeights } from './read.ts';
 export { dense, SAE, type SparseActs } from './sae.ts';
-export { foldDecoderNorms, foldInputTransform, type ParameterName, tensorsFromWeights, transpose, type Weights, weightsFromTensors } from './weights.ts';
+export { decoderNorms, foldDecoderNorms, foldInputTransform, type ParameterName, tensorsFromWeights, transpose, type Weights, weightsFromTensors } from './weights.ts';

@@ -3,10 +3,11 @@ import { CochleaError } from '../errors.ts';
 import { readSaelensFolder, type SaelensConfig, writeSaelensFolder } from '../formats/index.ts';
 import type { Gpu, Tensor } from '../gpu/index.ts';
 import { noLatent } from '../kernels/index.ts';
-import type { BaseConfig, InferenceForm } from './architecture.ts';
-import { architectures, inferenceOf } from './architectures/index.ts';
+import type { InferenceForm } from './architecture.ts';
+import { inferenceOf } from './architectures/index.ts';
 import { rowsAtATime } from './inference.ts';
-import { tensorsFromWeights, type Weights, weightsFromTensors } from './weights.ts';
+import { inferenceWeights } from './read.ts';
+import { tensorsFromWeights, type Weights } from './weights.ts';
 
 /** Active latents of some frames in CSR form; indices ascend within a row. */
 export interface SparseActs {
@@ -53,13 +54,8 @@ export class SAE {
    * (batchtopk) it is what that is saved as.
    */
   static async load(gpu: Gpu, folder: string): Promise<SAE> {
-    const { config, tensors } = await readSaelensFolder(folder);
-    const architecture = architectures.get(config.architecture);
-    const weights = weightsFromTensors(tensors);
-    if (!architecture?.export || architecture.infer) return SAE.create(gpu, config, weights);
-    const asItIs = { mean: new Float32Array(config.d_in), scale: 1 };
-    const exported = architecture.export(config as unknown as BaseConfig, weights, asItIs, Number(tensors.get('topk_threshold')?.data[0] ?? 0));
-    return SAE.create(gpu, { ...config, ...exported.fields, architecture: exported.architecture }, exported.weights);
+    const { config, weights } = inferenceWeights(await readSaelensFolder(folder));
+    return SAE.create(gpu, config, weights);
   }
 
   get dIn(): number {
