@@ -2,6 +2,7 @@
 
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import { readLines } from './lines.ts';
 import type { StoreDType } from './shard.ts';
 import { gamma } from './statistics.ts';
 import type { FrameStatistics } from './statistics.ts';
@@ -66,12 +67,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   }
   const { info, targetInfo, dtype, complete, rowsPerShard, shards, clips, rows } = fields;
   const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
-  const isPlace = ({ hook, layer }: { hook: unknown; layer: unknown }): boolean => typeof hook === 'string' && (layer === null || Number.isInteger(layer));
-  const texts = info && [info.model, info.modelSha256, info.dataSha256];
-  const whole = texts?.every((text) => typeof text === 'string') && isPlace(info)
-    && isCount(info.dIn) && info.dIn > 0 && info.frameRate > 0 && Number.isFinite(info.sampleRate)
-    && (targetInfo === undefined || (targetInfo !== null && isPlace(targetInfo) && isCount(targetInfo.dOut) && targetInfo.dOut > 0))
-    && (dtype === 'f16' || dtype === 'f32') && typeof complete === 'boolean' && [rowsPerShard, shards, clips, rows].every(isCount)
+  const whole = isInfo(info) && (targetInfo === undefined || isTargetInfo(targetInfo)) && (dtype === 'f16' || dtype === 'f32') && typeof complete === 'boolean' && [rowsPerShard, shards, clips, rows].every(isCount)
     && rowsPerShard > 0 && rowsPerShard * (info.dIn + (targetInfo?.dOut ?? 0)) <= maxShardElements;
   if (!whole) throw damaged('has fields that cannot be');
   const manifest = { complete, info, targetInfo, dtype, rowsPerShard, shards, clips, rows };
@@ -94,6 +90,20 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   };
 }
 
+const isWidth = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) > 0;
+
+const isPlace = ({ hook, layer }: { hook: unknown; layer: unknown }): boolean => typeof hook === 'string' && (layer === null || Number.isInteger(layer));
+
+/** Whether what a file says of its frames can be. */
+export function isInfo(info: ActivationInfo | null | undefined): boolean {
+  return typeof info === 'object' && info !== null && [info.model, info.modelSha256, info.dataSha256].every((text) => typeof text === 'string') && isPlace(info)
+    && isWidth(info.dIn) && info.frameRate > 0 && Number.isFinite(info.sampleRate);
+}
+
+export function isTargetInfo(info: TargetInfo | null | undefined): boolean {
+  return typeof info === 'object' && info !== null && isPlace(info) && isWidth(info.dOut);
+}
+
 /** A line of shards.jsonl: one finished shard, with [id, sha256 of the recording] of every clip that ends in it. */
 export interface IndexLine {
   file: string;
@@ -103,41 +113,14 @@ export interface IndexLine {
   clips: [string, string][];
 }
 
-const blockBytes = 1 << 20;
-const maxLineBytes = 64 << 20;
-
 /**
- * The whole lines of shards.jsonl with the byte at which each ends, read block by block. A last line without its end,
- * left by a kill, is not given. Throws `file-damaged` for a line that is not what the shard of its number must have.
+ * The whole lines of shards.jsonl with the byte at which each ends. Throws `file-damaged` for a line that is not what the shard of its number must have.
  */
 export async function* readIndex(folder: string): AsyncGenerator<{ line: IndexLine; end: number }> {
   const path = indexPath(folder);
   if (await runtime.files.info(path) === undefined) return;
-  const handle = await runtime.files.open(path);
-  try {
-    let held = new Uint8Array(0);
-    let offset = 0; // of `held` in the file
-    let number = 0;
-    while (offset + held.length < handle.size) {
-      const block = await handle.read(offset + held.length, blockBytes);
-      if (block.length === 0) return;
-      const joined = new Uint8Array(held.length + block.length);
-      joined.set(held);
-      joined.set(block, held.length);
-      let begin = 0;
-      for (let newline = joined.indexOf(10, held.length); newline >= 0; newline = joined.indexOf(10, begin)) {
-        yield { line: parseIndexLine(joined.subarray(begin, newline), number++, path), end: offset + newline + 1 };
-        begin = newline + 1;
-      }
-      offset += begin;
-      held = joined.slice(begin);
-      if (held.length > maxLineBytes) {
-        throw new CochleaError('file-damaged', `line ${number + 1} of ${path} is longer than ${maxLineBytes} bytes`);
-      }
-    }
-  } finally {
-    await handle.close();
-  }
+  let number = 0;
+  for await (const { bytes, end } of readLines(path)) yield { line: parseIndexLine(bytes, number++, path), end };
 }
 
 /** One line, the one of shard `number`. */

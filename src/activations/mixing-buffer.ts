@@ -1,5 +1,6 @@
 import { CochleaError } from '../errors.ts';
 import { RandomStream, streams } from '../random.ts';
+import { type FrameArray, type HalfFormat, isFiniteRow } from './halves.ts';
 import type { FrameChunk, FrameSource } from './types.ts';
 
 export interface MixingOptions {
@@ -24,11 +25,13 @@ export interface MixingOptions {
 /** Row i of each array belongs to row i of the others. */
 export interface MixedBatch {
   /** [batchRows, dIn] */
-  x: Float32Array;
+  x: FrameArray;
   /** [batchRows, dOut], when asked for. */
-  target?: Float32Array;
+  target?: FrameArray;
   /** [batchRows, dIn], when asked for. */
-  previous?: Float32Array;
+  previous?: FrameArray;
+  /** What the arrays are patterns of, where they do not hold numbers: those of a source that is stored in 16 bits stay as they are. */
+  format?: HalfFormat;
 }
 
 /** Where a buffer stands, as plain JSON. The same source and options continue from it with the same batches. */
@@ -49,9 +52,9 @@ export interface MixingState {
 /** One array of the batches: the rows of the present window, the batch to be filled next and the one served last. */
 interface Lane {
   width: number;
-  window: Float32Array;
-  next: Float32Array;
-  served: Float32Array;
+  window: FrameArray;
+  next: FrameArray;
+  served: FrameArray;
 }
 
 /**
@@ -63,12 +66,14 @@ interface Lane {
  * window is a function of where it begins, so the state is a handful of numbers, and continuing reads one window again.
  *
  * Memory: one window, two batches, and the source's chunk in use and the next, whatever the size of the data. A row of a
- * window or batch takes 4 dIn bytes, 4 dOut more with its target and 4 dIn more with its previous frame: the bound on
- * rows is the same, pairs of frames take twice the memory of frames. A window is read when its first batch is asked for:
+ * window or batch takes as many bytes as it has in the source's store, 2 dIn or 4 dIn, the same for its target and for its previous
+ * frame: the bound on rows is the same, pairs of frames take twice the memory of frames. A window is read when its first batch is asked for:
  * the source reads one chunk ahead, not a window.
  */
 export class MixingBuffer {
   readonly windowRows: number;
+  /** Of the window and the batches. */
+  readonly bytes: number;
   readonly #source: FrameSource;
   readonly #options: MixingOptions;
   readonly #x: Lane;
@@ -80,8 +85,8 @@ export class MixingBuffer {
   #state: MixingState;
   /** Where the next row of the stream lies, and how many were left out before it. */
   #next: Pick<MixingState, 'epoch' | 'chunk' | 'row' | 'dropped'>;
-  #chunks: AsyncIterator<FrameChunk> | undefined;
-  #chunk: FrameChunk | undefined;
+  #chunks: AsyncIterator<FrameChunk<FrameArray>> | undefined;
+  #chunk: FrameChunk<FrameArray> | undefined;
 
   /** Throws `config` when a batch does not fit the buffer or the data, and for targets of a source that has none. */
   constructor(source: FrameSource, options: MixingOptions) {
@@ -104,16 +109,18 @@ export class MixingBuffer {
     this.#options = options;
     this.#state = { epoch: 0, chunk: 0, row: 0, window: 0, batch: 0, windowRows: this.windowRows, dropped: 0 };
     this.#next = { epoch: 0, chunk: 0, row: 0, dropped: 0 };
+    const numbers = dIn * (options.previous ? 2 : 1) + (options.target ? source.dOut! : 0);
+    const Numbers = source.halves ? Uint16Array : Float32Array;
+    this.bytes = (this.windowRows + 2 * batchRows) * numbers * Numbers.BYTES_PER_ELEMENT;
     const lane = (width: number): Lane => ({
-      width, window: new Float32Array(this.windowRows * width), next: new Float32Array(batchRows * width), served: new Float32Array(batchRows * width),
+      width, window: new Numbers(this.windowRows * width), next: new Numbers(batchRows * width), served: new Numbers(batchRows * width),
     });
     try {
       this.#x = lane(dIn);
       if (options.target) this.#target = lane(source.dOut!);
       if (options.previous) this.#previous = lane(dIn);
     } catch (error) {
-      const numbers = dIn * (options.previous ? 2 : 1) + (options.target ? source.dOut! : 0);
-      const gibibytes = (this.windowRows * numbers * 4 / 2 ** 30).toFixed(1);
+      const gibibytes = (this.bytes / 2 ** 30).toFixed(1);
       throw new CochleaError('config', `a mixing buffer of ${this.windowRows} frames of ${numbers} numbers needs ${gibibytes} GiB of memory`,
         'choose a smaller buffer', { cause: error });
     }
@@ -128,6 +135,7 @@ export class MixingBuffer {
     const batch: MixedBatch = { x: this.#gather(this.#x) };
     if (this.#target) batch.target = this.#gather(this.#target);
     if (this.#previous) batch.previous = this.#gather(this.#previous);
+    if (this.#source.halves) batch.format = this.#source.halves.format;
     if (++this.#state.batch * this.#options.batchRows === this.windowRows) {
       this.#state = { ...this.#next, window: this.#state.window + 1, batch: 0, windowRows: this.windowRows };
       this.#loaded = false;
@@ -136,7 +144,7 @@ export class MixingBuffer {
   }
 
   /** Copies the rows of the present batch out of the window. */
-  #gather(lane: Lane): Float32Array {
+  #gather(lane: Lane): FrameArray {
     const { width, window, next, served } = lane;
     const { batchRows } = this.#options;
     const first = this.#state.batch * batchRows;
@@ -231,30 +239,32 @@ export class MixingBuffer {
   }
 
   /** The chunk in which the next row lies; undefined at the end of an epoch. */
-  async #presentChunk(): Promise<FrameChunk | undefined> {
+  async #presentChunk(): Promise<FrameChunk<FrameArray> | undefined> {
     const { seed, shuffle } = this.#options;
     const epoch = shuffle ? this.#next.epoch : undefined;
-    this.#chunks ??= this.#source.chunks({ seed, epoch, from: this.#next.chunk })[Symbol.asyncIterator]();
+    const order = { seed, epoch, from: this.#next.chunk };
+    this.#chunks ??= (this.#source.halves ? this.#source.halves.chunks(order) : this.#source.chunks(order))[Symbol.asyncIterator]();
     while (!this.#chunk) {
       const { value, done } = await this.#chunks.next();
       if (done) return undefined;
-      if (this.#next.row < value.rows) this.#chunk = value as FrameChunk;
+      if (this.#next.row < value.rows) this.#chunk = value as FrameChunk<FrameArray>;
       else this.#next = { ...this.#next, chunk: this.#next.chunk + 1, row: 0 };
     }
     return this.#chunk;
   }
 
   /** Copies rows of the chunk behind the `filled` rows of the window, as many as there are and as fit; returns how many. */
-  #take(chunk: FrameChunk, filled: number): number {
+  #take(chunk: FrameChunk<FrameArray>, filled: number): number {
     const [frames, targets, previous] = [this.#x, this.#target, this.#previous];
-    const { dIn } = this.#source;
+    const { dIn, halves } = this.#source;
     const { x, target, clip } = chunk;
+    const isFinite = (rows: FrameArray, at: number, width: number): boolean => isFiniteRow(rows, halves?.format, at, width);
     let at = filled;
     let { row, dropped } = this.#next;
-    let before = row > 0 && isFiniteRow(x, row - 1, dIn);
+    let before = row > 0 && isFinite(x, row - 1, dIn);
     for (; row < chunk.rows && at < this.windowRows; row++) {
-      const finite = isFiniteRow(x, row, dIn);
-      const whole = finite && (!targets || isFiniteRow(target!, row, targets.width));
+      const finite = isFinite(x, row, dIn);
+      const whole = finite && (!targets || isFinite(target!, row, targets.width));
       if (!whole && !this.#options.dropNonFinite) throw notFinite(chunk, row, finite);
       const isFirst = row === 0 || clip[row] !== clip[row - 1];
       const paired = before;
@@ -276,17 +286,11 @@ export class MixingBuffer {
   }
 }
 
-function rowOf(values: Float32Array, row: number, width: number): Float32Array {
+function rowOf(values: FrameArray, row: number, width: number): FrameArray {
   return values.subarray(row * width, (row + 1) * width);
 }
 
-function isFiniteRow(values: Float32Array, row: number, width: number): boolean {
-  let zero = 0; // stays 0 unless a value is NaN or infinite
-  for (let i = row * width, end = i + width; i < end; i++) zero += values[i]! - values[i]!;
-  return zero === 0;
-}
-
-function notFinite({ clips, clip, time }: FrameChunk, row: number, isTarget: boolean): CochleaError {
+function notFinite({ clips, clip, time }: FrameChunk<FrameArray>, row: number, isTarget: boolean): CochleaError {
   const label = clips[clip[row]!];
   const where = `${isTarget ? 'the target of the frame' : 'the frame'} at ${time[row]!.toFixed(2)} s of clip "${label?.id}" (${label?.path})`;
   return new CochleaError('not-finite', `${where} holds NaN or infinity`, 'leave the clip out, or have such frames dropped');

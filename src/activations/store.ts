@@ -1,16 +1,17 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import type { FrameArray } from './halves.ts';
 import { indexPath, manifestPath, parseIndexLine, readIndex, readManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { readAhead } from './read-ahead.ts';
 import { decodeFrames, unpackShard } from './shard.ts';
-import type { Shard } from './shard.ts';
+import type { Shard, StoreDType } from './shard.ts';
 import type { FrameStatistics } from './statistics.ts';
-import type { ActivationInfo, FrameChunk, FrameSource, TargetInfo } from './types.ts';
+import type { ActivationInfo, ChunkOrder, FrameChunk, FrameSource, TargetInfo } from './types.ts';
 
 /**
- * Reads an activation store; a chunk is a shard. Memory: the shard in use and the one being read ahead (48 MiB while it
- * is decoded from float16, 32 MiB after), and 13 bytes per shard of 16 MiB for its place in shards.jsonl and in an epoch.
+ * Reads an activation store; a chunk is a shard. Memory: the shard in use and the one being read ahead (16 MiB each as they are stored; as
+ * numbers 48 MiB while one is decoded from float16, 32 MiB after), and 13 bytes per shard for its place in shards.jsonl and in an epoch.
  */
 export class ActivationStore implements FrameSource {
   readonly folder: string;
@@ -20,6 +21,7 @@ export class ActivationStore implements FrameSource {
   readonly dOut?: number;
   readonly targetInfo?: TargetInfo;
   readonly targetStatistics?: () => Promise<FrameStatistics>;
+  readonly halves?: NonNullable<FrameSource['halves']>;
   readonly manifest: Manifest;
   readonly #statistics: FrameStatistics;
   /** Byte at which the line of each shard begins, and one more for the end. */
@@ -40,6 +42,7 @@ export class ActivationStore implements FrameSource {
       this.targetInfo = targetInfo;
       this.targetStatistics = async () => targetStatistics;
     }
+    if (manifest.dtype === 'f16') this.halves = { format: 'f16', chunks: (order) => readAhead(manifest.shards, (number) => this.#chunk(number, patternsOf), order) };
     this.#lines = lines;
     this.#verified = new Uint8Array(manifest.shards);
   }
@@ -70,8 +73,8 @@ export class ActivationStore implements FrameSource {
     return this.#statistics;
   }
 
-  chunks(options: { seed: number; epoch: number | undefined; from: number }): AsyncGenerator<FrameChunk> {
-    return readAhead(this.manifest.shards, (number) => this.#chunk(number), options);
+  chunks(order: ChunkOrder): AsyncGenerator<FrameChunk> {
+    return readAhead(this.manifest.shards, (number) => this.#chunk(number, decodeFrames), order);
   }
 
   /** A shard of this number, with its checksum verified the first time. */
@@ -105,7 +108,7 @@ export class ActivationStore implements FrameSource {
     return shard;
   }
 
-  async #chunk(number: number): Promise<FrameChunk> {
+  async #chunk<X extends FrameArray>(number: number, arrayOf: (frames: Uint8Array, dtype: StoreDType) => X): Promise<FrameChunk<X>> {
     const shard = await this.#shard(number);
     const clip = new Uint32Array(shard.rows);
     const time = new Float32Array(shard.rows);
@@ -119,8 +122,13 @@ export class ActivationStore implements FrameSource {
     const clips = shard.clips.map(({ id, path, labels }) => ({ id, path, labels }));
     const { rows, dtype, target } = shard;
     return {
-      x: decodeFrames(shard.frames, dtype), rows, clip, time, clips,
-      ...(target && { target: decodeFrames(target.frames, dtype) }),
+      x: arrayOf(shard.frames, dtype), rows, clip, time, clips,
+      ...(target && { target: arrayOf(target.frames, dtype) }),
     };
   }
+}
+
+/** Frames of 16 bits as they are; they need not begin where a Uint16Array may. */
+function patternsOf(frames: Uint8Array): Uint16Array {
+  return frames.byteOffset % 2 === 0 ? new Uint16Array(frames.buffer, frames.byteOffset, frames.length / 2) : new Uint16Array(frames.slice().buffer);
 }

@@ -1,3 +1,4 @@
+import type { FrameArray, HalfFormat } from './halves.ts';
 import type { FrameStatistics } from './statistics.ts';
 
 /** Where frames come from. */
@@ -31,17 +32,24 @@ export interface ClipLabel {
 }
 
 /** Some rows of a source, in order. Never padding. */
-export interface FrameChunk {
+export interface FrameChunk<X extends FrameArray = Float32Array> {
   /** [rows, dIn] */
-  x: Float32Array;
+  x: X;
   /** [rows, dOut], of the same moments; where the source has a second stream. */
-  target?: Float32Array;
+  target?: X;
   rows: number;
   /** Per row: the index of its clip in `clips`. */
   clip: Uint32Array;
   /** Per row: seconds from the beginning of its clip. */
   time: Float32Array;
   clips: ClipLabel[];
+}
+
+/** From chunk `from` on, in the order that (seed, epoch) gives; epoch undefined: as they are stored. */
+export interface ChunkOrder {
+  seed: number;
+  epoch: number | undefined;
+  from: number;
 }
 
 export interface FrameSource {
@@ -53,7 +61,9 @@ export interface FrameSource {
    * The chunks of one epoch from chunk `from` on, in an order that depends on (seed, epoch) alone; epoch
    * undefined: stored order. Holds one chunk and at most the next.
    */
-  chunks(options: { seed: number; epoch: number | undefined; from: number }): AsyncIterable<FrameChunk>;
+  chunks(order: ChunkOrder): AsyncIterable<FrameChunk>;
+  /** Where frames, and targets, are stored in 16 bits: the same chunks with the patterns as they are, which take half the memory. */
+  readonly halves?: { format: HalfFormat; chunks(order: ChunkOrder): AsyncIterable<FrameChunk<Uint16Array>> };
   statistics(): Promise<FrameStatistics>;
   /** These three where the source has a second stream. */
   readonly dOut?: number;

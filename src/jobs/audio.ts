@@ -1,6 +1,6 @@
 /** Recordings and a model, put together: the frames of each clip at a hook point. */
 import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../activations/index.ts';
-import { clipSource } from '../activations/index.ts';
+import { clipSource, meanPooled } from '../activations/index.ts';
 import { type Clip, listClips, loadClip, whisperFeatures } from '../audio/index.ts';
 import { type MultiEncoder, openMultiEncoder } from '../encoders/index.ts';
 import { CochleaError, type ErrorCode } from '../errors.ts';
@@ -20,6 +20,8 @@ export interface AudioOptions {
   /** At most this many clips, spread evenly over what is left. */
   take?: number;
   threads?: number;
+  /** One row for so many seconds of sound, the mean of their frames, instead of one per frame. */
+  poolSeconds?: number;
   /** Stop at the first recording that cannot be used, instead of skipping and counting it. */
   strict?: boolean;
   onNotice?: (line: string) => void;
@@ -55,7 +57,7 @@ const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged'
 
 /** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
 export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, targetHook, audio, select = {}, take = Infinity, threads, strict = false, onNotice } = options;
+  const { model, hook, targetHook, audio, select = {}, take = Infinity, threads, poolSeconds, strict = false, onNotice } = options;
   const listed = await listClips(audio);
   if (strict && listed.problems.length > 0) throw new CochleaError('audio', listed.problems[0]!, 'mend it, or leave --strict away');
   const wanted = Object.entries(select);
@@ -73,19 +75,22 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   };
   listed.problems.forEach(skip);
   const [{ hook: { name }, dIn }, second] = [encoder.hooks[0]!, encoder.hooks[1]];
+  const window = poolSeconds === undefined ? 1 : Math.max(1, Math.round(poolSeconds * encoder.frameRate));
   const targetInfo: TargetInfo | undefined = second && { hook: second.hook.name, layer: layerOf(second.hook.name), dOut: second.dIn };
   const info: ActivationInfo = {
     model: encoder.model.name, modelSha256: encoder.model.sha256, hook: name, layer: layerOf(name), dIn,
-    frameRate: encoder.frameRate, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips),
+    frameRate: encoder.frameRate / window, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips),
   };
 
   const load = async (clip: Clip): Promise<EncodedRecording | undefined> => {
     try {
       const { samples, seconds, sha256 } = await loadClip(clip, encoder.sampleRate);
       const { frames: [frames, target], valid } = await encoder.encode(samples);
+      const pooled = (values: Float32Array, width: number): Float32Array => meanPooled(values.subarray(0, valid * width), width, window);
+      const kept = pooled(frames!, dIn);
       return {
-        id: clip.id, path: clip.path, labels: clip.labels, frames: frames!.subarray(0, valid * dIn), rows: valid, sha256, seconds,
-        ...(targetInfo && { target: target!.subarray(0, valid * targetInfo.dOut) }),
+        id: clip.id, path: clip.path, labels: clip.labels, frames: kept, rows: kept.length / dIn, sha256, seconds,
+        ...(targetInfo && { target: pooled(target!, targetInfo.dOut) }),
       };
     } catch (error) {
       if (strict || !(error instanceof CochleaError) || !skippable.includes(error.code)) throw error;

@@ -11,7 +11,7 @@ import { countingSource } from './synthetic.ts';
 /** Row numbers of the next batches, of their targets and of their previous frames. */
 async function takePairs(buffer: MixingBuffer, batches: number, { dIn = 3, dOut = 2 } = {}): Promise<{ rows: number[]; targets: number[]; before: number[] }> {
   const taken = { rows: [] as number[], targets: [] as number[], before: [] as number[] };
-  const firsts = (values: Float32Array | undefined, width: number): number[] =>
+  const firsts = (values: ArrayLike<number> | undefined, width: number): number[] =>
     (values ? Array.from({ length: values.length / width }, (_, row) => values[row * width]!) : []);
   for (let i = 0; i < batches; i++) {
     const { x, target, previous } = await buffer.next();
