@@ -10,7 +10,10 @@ export function hooksCommand(): Command {
     .action(async (model: string, options: OutputOptions) => {
       const output = openOutput(options);
       const found = await listHooks(model, (line) => output.notice(line));
-      const rows = found.hooks.map(({ name, tensor, shape, note }) => [name, `[${shape.join(', ')}]`, tensor, note ?? '']);
+      // Exporters name a size that varies, some by the formula of how it follows from the length of the sound.
+      const size = (d: number | string): string => (typeof d === 'number' || /^\w{1,16}$/.test(d) ? String(d) : 'frames');
+      const written = (shape: readonly (number | string)[]): string => (shape.length > 0 ? `[${shape.map(size).join(', ')}]` : '');
+      const rows = found.hooks.map(({ name, tensor, shape, note }) => [name, written(shape), tensor, note ?? '']);
       output.result([
         `${found.name}: ${found.family ?? 'unknown family'}, opset ${found.opset}, made by ${found.producer || 'an unnamed exporter'}`,
         found.hooks.length > 0 ? table([['hook', 'shape', 'tensor', ''], ...rows]) : 'no hook point could be named',

@@ -1,5 +1,6 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import { readDeclared } from './declared.ts';
 import { chooseFamily, guessFamily, type Family, type FamilyName, type FamilyOptions } from './families.ts';
 import { cutAt, type Model } from './graph.ts';
 import { activationNodes, findHooks, resolveHook, type HookPoint } from './hooks.ts';
@@ -72,54 +73,74 @@ export interface ModelDescription {
   tensors: string[];
 }
 
-/** What the model's folder says of its input, in the file that Transformers and its exporters write. */
-async function readPreprocessor(modelPath: string): Promise<Pick<FamilyOptions, 'normalize' | 'sampleRate'>> {
-  const folder = runtime.paths.dirname(modelPath);
-  for (const place of [folder, runtime.paths.dirname(folder)]) {
-    if (place !== folder && runtime.paths.basename(folder) !== 'onnx') continue;
-    const path = runtime.paths.join(place, 'preprocessor_config.json');
-    if (!(await runtime.files.info(path))) continue;
-    let config: { do_normalize?: unknown; sampling_rate?: unknown };
-    try {
-      config = JSON.parse(await runtime.files.readText(path)) ?? {};
-    } catch (error) {
-      throw new CochleaError('file-damaged', `${path}: not JSON (${(error as Error).message})`);
-    }
-    return {
-      ...(typeof config.do_normalize === 'boolean' && { normalize: config.do_normalize }),
-      ...(typeof config.sampling_rate === 'number' && config.sampling_rate > 0 && { sampleRate: config.sampling_rate }),
-    };
+async function readJson(path: string): Promise<unknown> {
+  if (!(await runtime.files.info(path))) return undefined;
+  try {
+    return JSON.parse(await runtime.files.readText(path)) ?? {};
+  } catch (error) {
+    throw new CochleaError('file-damaged', `${path}: not JSON (${(error as Error).message})`);
   }
-  return {};
+}
+
+/**
+ * What the model's folder (or that above its folder onnx) says of its input: preprocessor_config.json and config.json, which
+ * Transformers and its exporters write, and cochlea-input.json, which declares a model of no known family.
+ */
+async function readStated(modelPath: string): Promise<FamilyOptions> {
+  const folder = runtime.paths.dirname(modelPath);
+  const places = runtime.paths.basename(folder) === 'onnx' ? [folder, runtime.paths.dirname(folder)] : [folder];
+  const first = async (name: string): Promise<{ path: string; content: Record<string, unknown> } | undefined> => {
+    for (const place of places) {
+      const path = runtime.paths.join(place, name), content = await readJson(path);
+      if (content !== undefined) return { path, content: content as Record<string, unknown> };
+    }
+    return undefined;
+  };
+  const declared = await first('cochlea-input.json');
+  const { do_normalize: normalize, sampling_rate: sampleRate, mean, std } = (await first('preprocessor_config.json'))?.content ?? {};
+  return {
+    ...(declared && { input: readDeclared(declared.content, declared.path) }),
+    // Nothing in MERT's graph tells it from HuBERT's.
+    ...((await first('config.json'))?.content['model_type'] === 'mert_model' && { family: 'mert' }),
+    ...(typeof normalize === 'boolean' && { normalize }),
+    ...(typeof sampleRate === 'number' && sampleRate > 0 && { sampleRate }),
+    ...(typeof mean === 'number' && { mean }),
+    ...(typeof std === 'number' && std > 0 && { std }),
+  };
 }
 
 /** Everything a person can hook in a model, in order of computation. */
 export async function listHooks(model: string, onProgress?: (line: string) => void): Promise<ModelDescription> {
   const { name, path, source } = await resolveModel(model, onProgress);
   const { model: graph, sha256 } = await readModel(path);
+  const stated = await readStated(path);
   return {
-    name, path, source, sha256,
-    producer: graph.producer, opset: graph.opset, family: guessFamily(graph), hooks: findHooks(graph),
+    name, path, source, sha256, producer: graph.producer, opset: graph.opset,
+    family: stated.family ?? (stated.input ? 'declared' : guessFamily(graph)), hooks: findHooks(graph),
     tensors: activationNodes(graph).flatMap((node) => node.outputs),
   };
 }
 
 type Layout = { dIn: number; rowsFirst: boolean };
 
+/** Whether a tensor with `actual` rows has the frames of a window: AST's have tokens of no frame before them. */
+const holds = (actual: number, rows: number, { order }: Family): boolean => actual >= rows && actual <= rows + (order?.mostBefore ?? 0);
+
 /** From the shape that the graph promises, where that leaves no doubt: [batch, frames, features]. */
 function promisedLayout(shape: readonly (number | string)[], family: Family): Layout | undefined {
   const [, middle, last] = shape;
-  if (shape.length !== 3 || typeof last !== 'number' || !(typeof middle === 'string' || middle === family.rowsPerWindow)) return undefined;
+  if (shape.length !== 3 || typeof last !== 'number' || middle === undefined) return undefined;
+  if (typeof middle === 'number' && !(family.rowsPerWindow !== undefined && holds(middle, family.rowsPerWindow, family))) return undefined;
   return { dIn: last, rowsFirst: true };
 }
 
 /** From what the model makes of a little silence: the axis that is as long as there are frames. */
-function observedLayout(output: RunOutput, rows: number, hook: HookPoint, file: string): Layout {
+function observedLayout(output: RunOutput, rows: number, hook: HookPoint, family: Family, file: string): Layout {
   const { dims } = output;
   const [secondLast = 0, last = 0] = dims.slice(-2);
   if (dims.slice(0, -2).every((d) => d === 1)) {
-    if (secondLast === rows) return { dIn: last, rowsFirst: true };
-    if (last === rows && secondLast > 0) return { dIn: secondLast, rowsFirst: false };
+    if (holds(secondLast, rows, family)) return { dIn: last, rowsFirst: true };
+    if (holds(last, rows, family) && secondLast > 0) return { dIn: secondLast, rowsFirst: false };
   }
   throw new CochleaError(
     'hook', `${file}: tensor '${hook.tensor}' is [${dims.join(', ')}] for ${rows} frames: not one vector per frame`, 'choose another hook',
@@ -127,17 +148,20 @@ function observedLayout(output: RunOutput, rows: number, hook: HookPoint, file: 
 }
 
 /** One window's output as [rows, dIn]. */
-function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: number, file: string): Float32Array {
-  const expected = rowsFirst ? [rows, dIn] : [dIn, rows];
-  if (dims.length < 2 || data.length !== rows * dIn || dims.at(-2) !== expected[0] || dims.at(-1) !== expected[1]) {
+function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: number, family: Family, file: string): Float32Array {
+  const [actual = 0, width] = rowsFirst ? dims.slice(-2) : dims.slice(-2).reverse();
+  if (dims.length < 2 || width !== dIn || data.length !== actual * dIn || !holds(actual, rows, family)) {
     throw new CochleaError(
       'model', `${file}: it made [${dims.join(', ')}] where ${rows} frames of ${dIn} were due`,
       'its frame clock is not understood: please report the model',
     );
   }
-  if (rowsFirst) return data;
-  const frames = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++) for (let i = 0; i < dIn; i++) frames[row * dIn + i] = data[i * rows + row]!;
+  if (rowsFirst && !family.order) return data;
+  const frames = new Float32Array(rows * dIn);
+  for (let row = 0; row < rows; row++) {
+    const place = family.order ? actual - rows + family.order.place(row) : row;
+    for (let i = 0; i < dIn; i++) frames[row * dIn + i] = data[rowsFirst ? place * dIn + i : i * actual + place]!;
+  }
   return frames;
 }
 
@@ -178,8 +202,8 @@ export async function openMultiEncoder(options: MultiEncoderOptions): Promise<Mu
   const named = findHooks(model);
   const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, options.model));
   const cut = cutAt(model, hooks.map(({ tensor }) => tensor));
-  const stated = await readPreprocessor(path);
-  const familyOptions = { ...options, normalize: options.normalize ?? stated.normalize, sampleRate: options.sampleRate ?? stated.sampleRate };
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const familyOptions: FamilyOptions = { ...await readStated(path), ...given };
   const family = chooseFamily(model, cut, familyOptions);
   checkClocks(model, hooks, (part) => chooseFamily(model, part, familyOptions));
   const session = await openSession(await detachWeights(cut, runtime.paths.dirname(path)), path, options.threads);
@@ -187,9 +211,9 @@ export async function openMultiEncoder(options: MultiEncoderOptions): Promise<Mu
   try {
     let silence: Promise<ReadonlyMap<string, RunOutput>> | undefined;
     const observe = async (hook: HookPoint): Promise<Layout> => {
-      const samples = new Float32Array(family.fewestSamples + 4 * family.hop);
+      const samples = new Float32Array(family.fewestSamples + Math.ceil(4 * family.hop));
       const outputs = await (silence ??= session.run(family.feed(samples)));
-      return observedLayout(outputs.get(hook.tensor)!, family.windows(samples.length)[0]!.rows, hook, path);
+      return observedLayout(outputs.get(hook.tensor)!, family.windows(samples.length)[0]!.rows, hook, family, path);
     };
     streams = [];
     for (const hook of hooks) {
@@ -215,7 +239,7 @@ export async function openMultiEncoder(options: MultiEncoderOptions): Promise<Mu
       for (const window of windows) {
         const outputs = await session.run(family.feed(clip.subarray(window.from, window.to)));
         for (const [n, { hook, layout }] of streams.entries()) {
-          const own = framesOf(outputs.get(hook.tensor)!, layout, window.rows, path);
+          const own = framesOf(outputs.get(hook.tensor)!, layout, window.rows, family, path);
           if (windows.length === 1) frames[n] = own;
           else (frames[n] ??= new Float32Array(rows * layout.dIn)).set(own, row * layout.dIn);
         }

@@ -3,6 +3,7 @@
  * where they lie. Everything else is carried along as bytes. Field numbers are those of onnx/onnx.proto.
  */
 import { CochleaError } from '../errors.ts';
+import { takeApart } from './fused.ts';
 import { concatenate, integers, readFields, text, writeField, type Field } from './wire.ts';
 
 export interface GraphNode {
@@ -189,6 +190,30 @@ export function integerAttribute(node: GraphNode, name: string, file: string): n
   return undefined;
 }
 
+/** In an order of computation, which ONNX requires of a file and some converters forget; that of the file where it is one. */
+function inOrder(nodes: readonly GraphNode[], file: string): readonly GraphNode[] {
+  const maker = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
+  maker.delete(''); // an optional output that is not made
+  const done = new Set<GraphNode>(), entered = new Set<GraphNode>();
+  for (const node of nodes) {
+    for (const open = [node]; open.length > 0;) {
+      const top = open.at(-1)!;
+      if (done.has(top)) open.pop();
+      else if (entered.has(top)) done.add(open.pop()!); // all it needs is done
+      else {
+        entered.add(top);
+        for (const name of [...top.inputs, ...top.captures]) {
+          const needed = maker.get(name);
+          if (!needed || done.has(needed)) continue;
+          if (entered.has(needed)) throw new CochleaError('model', `${file}: tensor '${name}' is needed to compute itself: the file is damaged`);
+          open.push(needed);
+        }
+      }
+    }
+  }
+  return [...done];
+}
+
 /** Reads a ModelProto. `file` names it in messages. Throws CochleaError `model` when the bytes are no ONNX model. */
 export function parseModel(bytes: Uint8Array, file: string): Model {
   if (new TextDecoder().decode(bytes.subarray(0, 20)) === 'version https://git-') {
@@ -225,7 +250,10 @@ export function parseModel(bytes: Uint8Array, file: string): Model {
   }
   if (graphs === 0 || nodes.length === 0) throw new CochleaError('model', `${file}: there is no graph in it: not an ONNX model`);
   const weights = new Set(initializers.map((tensor) => tensor.name));
-  return { file, producer, opset, nodes, initializers, inputs: inputs.filter((input) => !weights.has(input.name)), outputs, valueInfo, rest };
+  return {
+    file, producer, opset, nodes: takeApart(inOrder(nodes, file), file), initializers,
+    inputs: inputs.filter((input) => !weights.has(input.name)), outputs, valueInfo, rest,
+  };
 }
 
 /**

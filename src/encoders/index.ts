@@ -1,5 +1,6 @@
 export type { EncodedClip, Encoder, EncoderOptions, ModelDescription, MultiEncoder, MultiEncoderOptions } from './encoder.ts';
-export type { FamilyName, WhisperFeatures } from './families.ts';
+export type { DeclaredInput } from './declared.ts';
+export type { FamilyName, Spectrogram, SpectrogramSpec, WhisperFeatures } from './families.ts';
 export type { HookKind, HookPoint } from './hooks.ts';
 export type { KnownModel } from './models.ts';
 export { listHooks, openEncoder, openMultiEncoder } from './encoder.ts';

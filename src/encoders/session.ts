@@ -103,6 +103,20 @@ function halfToFloat(half: Uint16Array): Float32Array {
   });
 }
 
+/** To the nearest, ties to even; above 65,504 infinite. */
+export function floatToHalf(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Uint16Array.from(bits, (word) => {
+    const sign = (word >>> 16) & 0x8000, exponent = ((word >>> 23) & 255) - 112, fraction = word & 0x7fffff;
+    if (exponent >= 31) return sign | (exponent === 143 && fraction ? 0x7e00 : 0x7c00);
+    if (exponent < -10) return sign;
+    // Below 2^-14 the leading one is written out and everything shifted.
+    const [whole, shift] = exponent > 0 ? [(exponent << 23) | fraction, 13] : [fraction | 0x800000, 14 - exponent];
+    const kept = whole >>> shift, rest = whole & ((1 << shift) - 1), half = 1 << (shift - 1);
+    return sign | (kept + (rest > half || (rest === half && kept & 1) ? 1 : 0));
+  });
+}
+
 /**
  * Opens a session on a model. The same input gives the same bits on every run.
  * @param threads wasm threads, at most 4 unless said otherwise; fixed by the first session of the process
@@ -131,6 +145,7 @@ export async function openSession(model: DetachedModel, file: string, threads?: 
     if (type !== 'float16') throw new CochleaError('hook', `${file}: tensor '${name}' holds ${type}, not numbers to train on`);
     return { data: data instanceof Uint16Array ? halfToFloat(data) : Float32Array.from(data as unknown as ArrayLike<number>), dims };
   };
+  const inHalf = new Set(session.inputMetadata.filter((input) => input.isTensor && input.type === 'float16').map(({ name }) => name));
   return {
     // An unknown size comes as -1 in 32 unsigned bits.
     shapes: new Map(session.outputMetadata.map((output) => [
@@ -139,7 +154,8 @@ export async function openSession(model: DetachedModel, file: string, threads?: 
     async run(inputs) {
       const feeds: Record<string, Ort.Tensor> = {};
       for (const [name, { data, dims }] of Object.entries(inputs)) {
-        feeds[name] = data instanceof Float32Array ? new ort.Tensor('float32', data, dims) : new ort.Tensor('int64', data, dims);
+        feeds[name] = !(data instanceof Float32Array) ? new ort.Tensor('int64', data, dims)
+          : inHalf.has(name) ? new ort.Tensor('float16', floatToHalf(data), dims) : new ort.Tensor('float32', data, dims);
       }
       let results: Readonly<Record<string, Ort.Tensor>>;
       try {

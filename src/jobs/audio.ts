@@ -1,7 +1,7 @@
 /** Recordings and a model, put together: the frames of each clip at a hook point. */
 import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../activations/index.ts';
 import { clipSource, meanPooled } from '../activations/index.ts';
-import { type Clip, listClips, loadClip, whisperFeatures } from '../audio/index.ts';
+import { type Clip, listClips, loadClip, spectrogram, whisperFeatures } from '../audio/index.ts';
 import { type MultiEncoder, openMultiEncoder } from '../encoders/index.ts';
 import { CochleaError, type ErrorCode } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
@@ -67,7 +67,7 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
     throw new CochleaError('file-missing', `none of ${listed.clips.length} clips has ${wanted.map(([label, value]) => `${label}=${value}`).join(' and ')}`, 'look at the labels in the manifest');
   }
   const hooks = targetHook === undefined ? [hook] : [hook, targetHook];
-  const encoder = await openMultiEncoder({ model, hooks, features: whisperFeatures, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
+  const encoder = await openMultiEncoder({ model, hooks, features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
   const skipped: string[] = [];
   const skip = (line: string): void => {
     skipped.push(line);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { listHooks, openEncoder, openMultiEncoder, type EncoderOptions } from '../../src/encoders/index.ts';
+import { floatToHalf } from '../../src/encoders/session.ts';
 import { fails } from './fails.ts';
 import { integers, model, node, tensor, tinyEncoder, tinyKernel, value, type GraphParts } from './tiny-onnx.ts';
 
@@ -245,6 +246,23 @@ describe('encoder', () => {
     });
   });
 
+  test('a model of float16 inputs is given the nearest float16', async () => {
+    for (const [name, type] of [['half-in', 10], ['single-in', 1]] as const) {
+      await save(`${name}.onnx`, {
+        nodes: [node('Cast', ['input_values'], ['single'], { attributes: { to: 1 } }), node('Unsqueeze', ['single', 'axis'], ['t']),
+          node('Conv', ['t', 'k'], ['c'], { attributes: { kernel_shape: [2], strides: [2] } }), node('Transpose', ['c'], ['out'], { attributes: { perm: [0, 2, 1] } })],
+        tensors: [integers('axis', [1]), tensor('k', [2, 1, 2], [1, 0, 0, 1])],
+        inputs: [value('input_values', ['batch', 'samples'], type)], outputs: [value('out', ['batch', 'frames', 2])],
+      });
+    }
+    const values = [0, -0, 1, -1, 65_504, 65_519, 2 ** -14, 2 ** -24, 2 ** -25, 1.5 * 2 ** -25, 3 * 2 ** -25, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 0.1, -0.3, 6e-5];
+    const wanted = [0, -0, 1, -1, 65_504, 65_504, 2 ** -14, 2 ** -24, 0, 2 ** -24, 2 ** -23, 1, 1 + 2 ** -9, 0.0999755859375, -0.300048828125, 6.00218772888183594e-5];
+    const { frames } = await encode(Float32Array.from(values), { model: join(folder, 'half-in.onnx'), hook: 'encoder.out' });
+    assert.deepEqual([...frames].map((x) => x + 0), wanted.map((x) => x + 0));
+    assert.deepEqual([...floatToHalf(Float32Array.of(65_520, 1e9, -Infinity, NaN))], [0x7c00, 0x7c00, 0xfc00, 0x7e00]);
+    assert.deepEqual((await encode(sound(20), { model: join(folder, 'single-in.onnx'), hook: 'encoder.out' })).frames, sound(20));
+  });
+
   test('an unknown hook names its neighbours and where to find them all', async () => {
     await assert.rejects(encode(sound(60), { hook: 'encoder.layer.1' }), fails('hook', new RegExp(
       "no hook point or tensor 'encoder\\.layer\\.1': near it are encoder\\.layers\\.1, encoder\\.layers\\.0, .*`cochlea hooks .*tiny\\.onnx`",
@@ -297,7 +315,7 @@ describe('encoder', () => {
     await save('alone/model.onnx', tinyEncoder());
     const { hooks, tensors, name, producer, opset, family } = await listHooks(join(folder, 'alone'));
     assert.deepEqual({ name, producer, opset, family }, { name: 'alone', producer: 'tests 1.0', opset: 17, family: 'waveform' });
-    assert.equal(hooks.length, 10);
+    assert.equal(hooks.length, 11);
     assert.deepEqual(tensors.slice(0, 4), ['channel', '/conv/Conv_output_0', '/Transpose_output_0', '/encoder/layers.0/attention/Mul_output_0']);
   });
 });

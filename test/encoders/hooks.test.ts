@@ -8,6 +8,7 @@ const hooksOf = (parts: GraphParts) => findHooks(parseModel(model(parts), 'tiny.
 const tensors = (parts: GraphParts) => Object.fromEntries(hooksOf(parts).map((hook) => [hook.name, hook.tensor]));
 
 const tiny = {
+  'encoder.conv': '/Transpose_output_0',
   'encoder.embeddings': '/Transpose_output_0',
   'encoder.layers.0.attention.out': '/encoder/layers.0/attention/Mul_output_0',
   'encoder.layers.0.mid': '/encoder/layers.0/Add_output_0',
@@ -80,6 +81,46 @@ describe('hook points', () => {
       node('Cast', ['shape'], ['ones'], { name: '/encoder/layers.0/attention/Cast', attributes: { to: 1 } }));
     parts.nodes.push(node('Add', ['logits', 'ones'], ['late'], { name: '/encoder/layers.1/attention/late' }));
     assert.equal(tensors(parts)['encoder.layers.0.attention.out'], tiny['encoder.layers.0.attention.out']);
+  });
+
+  // x + proj(softmax(x q) (x v)), then + relu(norm(.) up) down: no name says what anything is.
+  const block = (n: number, input: string, normed: string | undefined, output: string) => {
+    const t = (what: string) => `${what}${n}`;
+    return [
+      ...(normed === undefined ? [node('LayerNormalization', [input, 'w'], [t('n')])] : []),
+      node('MatMul', [normed ?? t('n'), 'w'], [t('q')]), node('MatMul', [normed ?? t('n'), 'w'], [t('v')]), node('Softmax', [t('q')], [t('p')]),
+      node('MatMul', [t('p'), t('v')], [t('z')]), node('Reshape', [t('z'), 'shape'], [t('heads')]), node('MatMul', [t('heads'), 'w'], [t('proj')]),
+      node('Add', [t('proj'), 'w'], [t('attention')]), node('Add', [t('attention'), input], [t('mid')]),
+      node('LayerNormalization', [t('mid'), 'w'], [t('m')]), node('MatMul', [t('m'), 'w'], [t('up')]),
+      // tanh-GELU adds to its input what is made from it: no end of an MLP.
+      node('Mul', [t('up'), t('up')], [t('square')]), node('Add', [t('up'), t('square')], [t('gelu')]),
+      node('MatMul', [t('gelu'), 'w'], [t('mlp')]), node('Add', [t('mid'), t('mlp')], [output]),
+    ];
+  };
+  const nameless = (nodes: GraphParts['nodes'], output: string): GraphParts => ({
+    nodes, tensors: [tensor('w', [4, 4], new Float32Array(16)), integers('shape', [1, -1, 4])], inputs: [value('x', [1, 't', 4])], outputs: [value(output, [1, 't', 4])],
+  });
+
+  test('are found by structure where nothing has a name', () => {
+    const parts = nameless([node('Abs', ['x'], ['e']), ...block(0, 'e', undefined, 'r0'), ...block(1, 'r0', undefined, 'r1'), node('LayerNormalization', ['r1', 'w'], ['out'])], 'out');
+    const layer = (n: number) => ({
+      [`encoder.layers.${n}.ln`]: `n${n}`, [`encoder.layers.${n}.attention.heads`]: `heads${n}`, [`encoder.layers.${n}.attention.out`]: `attention${n}`,
+      [`encoder.layers.${n}.mid`]: `mid${n}`, [`encoder.layers.${n}.mlp.in`]: `m${n}`, [`encoder.layers.${n}.mlp.out`]: `mlp${n}`, [`encoder.layers.${n}`]: `r${n}`,
+    });
+    assert.deepEqual(tensors(parts), { 'encoder.embeddings': 'e', ...layer(0), ...layer(1), 'encoder.out': 'out' });
+    assert.match(hooksOf(parts).at(-2)!.note!, /before the final norm/);
+  });
+
+  test('of blocks that are followed by others of two attentions are those of the encoder', () => {
+    // A decoder's block: attention to itself and to the encoder, then an MLP; its stream begins with what is no activation.
+    const cross = (n: number, input: string, output: string) => [
+      node('MatMul', [input, 'w'], [`cq${n}`]), node('MatMul', ['out', 'w'], [`ck${n}`]), node('Add', [`cq${n}`, `ck${n}`], [`cs${n}`]), node('Softmax', [`cs${n}`], [`cp${n}`]),
+      node('MatMul', [`cp${n}`, `ck${n}`], [`cz${n}`]), node('MatMul', [`cz${n}`, 'w'], [`co${n}`]), node('Add', [input, `co${n}`], [`cm${n}`]), ...block(n, `cm${n}`, undefined, output),
+    ];
+    const nodes = [node('Abs', ['x'], ['e']), ...block(0, 'e', undefined, 'r0'), ...block(1, 'r0', undefined, 'r1'), node('LayerNormalization', ['r1', 'w'], ['out']),
+      node('Abs', ['out'], ['d']), ...cross(5, 'd', 'r5'), ...cross(6, 'r5', 'r6'), ...cross(7, 'r6', 'r7')];
+    const found = tensors(nameless(nodes, 'out'));
+    assert.deepEqual([found['encoder.layers.0'], found['encoder.layers.1'], found['encoder.layers.2']], ['r0', 'r1', undefined]);
   });
 
   test('a model whose exporter left no paths has its output alone', () => {

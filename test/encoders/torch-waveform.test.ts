@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { listHooks, openMultiEncoder } from '../../src/encoders/index.ts';
 import { shared } from '../support/paths.ts';
-import { floats, framesAt, largestDifference, layerNorm } from './torch.ts';
+import { floats, largestDifference, layerNorm } from './torch.ts';
 
 const missing = (name: string) => (shared('fixtures', 'encoders', name) ? false : `../shared/fixtures/encoders/${name} is not there`);
 
@@ -21,28 +21,25 @@ for (const name of ['hubert-shape', 'wavlm-shape']) {
         expected[hook] = () => floats(folder, `hidden_${layer + 1}`);
         expected[`${hook}.attention.out`] = () => floats(folder, `${captured}.attention`);
         expected[`${hook}.mlp.out`] = () => floats(folder, `${captured}.feed_forward`);
-        expected[`${hook}.mid`] = () => {
-          const attention = floats(folder, `${captured}.attention`);
-          return layerNorm(floats(folder, `hidden_${layer}`).map((x, i) => x + attention[i]!), 256);
-        };
+        // The MLP reads what the first norm, behind attention's sum, makes.
+        for (const part of ['mid', 'ln', 'mlp.in']) {
+          expected[`${hook}.${part}`] = () => {
+            const attention = floats(folder, `${captured}.attention`);
+            return layerNorm(floats(folder, `hidden_${layer}`).map((x, i) => x + attention[i]!), 256);
+          };
+        }
       }
 
       test('has every hook point and knows its family', async () => {
         const { hooks, family } = await listHooks(join(folder, file));
         assert.equal(family, 'wav2vec2');
-        assert.deepEqual(hooks.map((hook) => hook.name).sort(), Object.keys(expected).sort());
+        // Of these two nothing is stored here; exporters.test.ts compares them on smaller models.
+        const others = ['encoder.conv', ...[0, 1, 2].map((layer) => `encoder.layers.${layer}.attention.heads`)];
+        assert.deepEqual(hooks.map((hook) => hook.name).sort(), [...Object.keys(expected), ...others].sort());
         assert.match(hooks.find((hook) => hook.name === 'encoder.out')!.note!, /the same tensor as encoder\.layers\.2: no final norm/);
       });
 
-      for (const [hook, values] of Object.entries(expected)) {
-        test(`${hook} equals PyTorch's`, async () => {
-          const frames = await framesAt({ model: join(folder, file), hook, normalize: false }, floats(folder, 'input'));
-          const off = largestDifference(frames, values());
-          assert.ok(off < 1e-4, `off by ${off}`);
-        });
-      }
-
-      test('all of them from one pass equal PyTorch\'s too', async () => {
+      test('every one with a stored value equals PyTorch\'s', async () => {
         const hooks = Object.keys(expected);
         const encoder = await openMultiEncoder({ model: join(folder, file), hooks, normalize: false });
         const { frames } = await encoder.encode(floats(folder, 'input'));
