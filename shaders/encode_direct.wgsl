@@ -8,7 +8,8 @@
 const WG_X = 8u; // along latents
 const WG_Y = 8u; // along rows
 
-struct Params { rows: u32, first_row: u32, latents: u32, first_latent: u32, stride: u32, h_stride: u32 }
+// Rows from begin_row up to rows and latents from begin_latent up to latents: a piece of the product.
+struct Params { begin_row: u32, rows: u32, first_row: u32, begin_latent: u32, latents: u32, first_latent: u32, stride: u32, h_stride: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> xc: array<vec4f>; // [.., stride]
@@ -45,8 +46,8 @@ fn w_block(at: vec4u, d: u32) -> mat4x4f {
 
 @compute @workgroup_size(WG_X, WG_Y)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let latent = id.x * 16u;
-  let row = id.y * 16u;
+  let latent = p.begin_latent + id.x * 16u;
+  let row = p.begin_row + id.y * 16u;
   if (latent >= p.latents || row >= p.rows) { return; }
   let r0 = four_rows(row);
   let r1 = four_rows(row + 4u);

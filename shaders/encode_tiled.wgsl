@@ -8,7 +8,8 @@ const TILE = 64u;
 const DEPTH = 16u;
 const PITCH = 17u; // TILE / 4 + 1 vec4s
 
-struct Params { rows: u32, first_row: u32, latents: u32, first_latent: u32, stride: u32, h_stride: u32 }
+// Rows from begin_row up to rows and latents from begin_latent up to latents: a piece of the product.
+struct Params { begin_row: u32, rows: u32, first_row: u32, begin_latent: u32, latents: u32, first_latent: u32, stride: u32, h_stride: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> xc: array<vec4f>; // [.., stride]
@@ -31,8 +32,8 @@ fn store(row: u32, latent: u32, c: vec4f) {
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let tile_latent = wid.x * TILE;
-  let tile_row = wid.y * TILE;
+  let tile_latent = p.begin_latent + wid.x * TILE;
+  let tile_row = p.begin_row + wid.y * TILE;
   let columns = p.stride / 4u;
   // Thread t stages four vec4s of each operand: rows 4g ... 4g+3 at column vec4 c, so that a transpose of the
   // 4 x 4 block gives four vec4s along rows.

@@ -11,8 +11,11 @@
 //   4. Each lane writes what it keeps behind what the lanes before it keep.
 //
 // Where a lane's candidates overflow (many equal scores, or a large k), step 3 counts in the row itself. A workgroup takes
-// ROWS rows one after the other, because starting one costs a software adapter as much as a good part of a row.
-const WG = 4u;
+// ROWS rows one after the other, because starting one costs a software adapter as much as a good part of a row. It is one subgroup: at
+// a barrier such an adapter would put all it knows aside, and take it up again.
+enable subgroups;
+diagnostic(off, subgroup_uniformity); // all that decides on a branch around them is a sum over the subgroup
+const WG = 4u; // a subgroup
 const ROWS = 16u;
 const GROUPS = 32u; // of each lane, at most ROOM
 const CAPACITY = 1024u;
@@ -34,8 +37,6 @@ struct Params { rows: u32, first_row: u32, latents: u32, k: u32, slots: u32 }
 
 var<workgroup> keys: array<u32, CAPACITY>;
 var<workgroup> places: array<u32, CAPACITY>;
-var<workgroup> share: array<vec2u, WG>;
-var<workgroup> shared_sum: vec2u;
 
 // A run of candidates: places in the row, or, where stored, slots of `keys`.
 struct Run { row: u32, begin: u32, end: u32, stored: bool }
@@ -72,20 +73,8 @@ fn key_of(run: Run, candidate: u32) -> u32 {
   return min(ordered_key(score_of(run.row, candidate)), 0xfffffffeu);
 }
 
-// The sum over all lanes, which is the same in all of them.
-fn sum_of(mine: vec2u, thread: u32) -> vec2u {
-  share[thread] = mine;
-  workgroupBarrier();
-  if (thread == 0u) {
-    var sum = vec2u();
-    for (var other = 0u; other < WG; other++) { sum += share[other]; }
-    shared_sum = sum;
-  }
-  return workgroupUniformLoad(&shared_sum);
-}
-
 // A bound with at least k keys at or above it: at most k + slack of them, or else the largest such bound. `least` has k.
-fn bisect(run: Run, k: u32, slack: u32, least: u32, thread: u32) -> u32 {
+fn bisect(run: Run, k: u32, slack: u32, least: u32) -> u32 {
   var low = least; // k or more keys at or above
   var high = 0xffffffffu; // fewer
   loop {
@@ -93,7 +82,7 @@ fn bisect(run: Run, k: u32, slack: u32, least: u32, thread: u32) -> u32 {
     let middle = low + (high - low) / 2u;
     var mine = 0u;
     for (var c = run.begin; c < run.end; c++) { mine += select(0u, 1u, key_of(run, c) >= middle); }
-    let above = sum_of(vec2u(mine, 0u), thread).x;
+    let above = subgroupAdd(mine);
     if (above >= k) { low = middle; } else { high = middle; }
     if (above >= k && above <= k + slack) { break; }
   }
@@ -132,8 +121,8 @@ fn select_row(row: u32, thread: u32) {
   if (begin < end && (largest_of_all >= 0xff800000u || smallest <= 0x007fffffu)) { atomicOr(&flags[0], 1u); }
 
   var bound = 0u;
-  if (sum_of(vec2u(own_groups, 0u), thread).x >= k) {
-    bound = bisect(Run(row, base, base + own_groups, true), k, k / 8u, 0u, thread);
+  if (subgroupAdd(own_groups) >= k) {
+    bound = bisect(Run(row, base, base + own_groups, true), k, k / 8u, 0u);
   }
 
   var found = 0u;
@@ -147,11 +136,11 @@ fn select_row(row: u32, thread: u32) {
       found++;
     }
   }
-  let overflow = sum_of(vec2u(select(0u, 1u, found > ROOM), 0u), thread).x > 0u;
+  let overflow = subgroupMax(found) > ROOM;
   var run = Run(row, base, base + found, true);
   if (overflow) { run = whole; }
 
-  let last = bisect(run, k, 0u, bound, thread);
+  let last = bisect(run, k, 0u, bound);
   var larger = 0u;
   var equal = 0u;
   for (var c = run.begin; c < run.end; c++) {
@@ -159,9 +148,8 @@ fn select_row(row: u32, thread: u32) {
     larger += select(0u, 1u, key > last);
     equal += select(0u, 1u, key == last);
   }
-  let remaining = k - sum_of(vec2u(larger, equal), thread).x; // of those equal to the last
-  var before = vec2u();
-  for (var other = 0u; other < thread; other++) { before += share[other]; }
+  let remaining = k - subgroupAdd(larger); // of those equal to the last
+  var before = vec2u(subgroupExclusiveAdd(larger), subgroupExclusiveAdd(equal));
   for (var c = run.begin; c < run.end; c++) {
     let key = key_of(run, c);
     if (key > last || (key == last && before.y < remaining)) {
@@ -175,10 +163,7 @@ fn select_row(row: u32, thread: u32) {
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) thread: u32) {
   let first = (wid.x + wid.y * groups.x) * ROWS;
-  for (var row = first; row < min(first + ROWS, p.rows); row++) {
-    select_row(row, thread);
-    workgroupBarrier(); // the next row writes what this one has read
-  }
+  for (var row = first; row < min(first + ROWS, p.rows); row++) { select_row(row, thread); }
 }

@@ -4,22 +4,19 @@
  */
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import { type AdapterSummary, oneLine, openDevice, type OpenedDevice, type Subgroups, unusedShard } from './device.ts';
+import type { Profiler } from './profiler.ts';
 import { Recorder, UniformArena } from './recorder.ts';
 import { readLayout, replaceConstants, type ShaderField, type ShaderSource } from './shader.ts';
-import { padded, type Shard, shardBytes, Tensor, type TensorShape } from './tensor.ts';
+import { pad, padded, readableBytes, type Shard, shardBytes, Tensor, type TensorShape } from './tensor.ts';
 
 export interface GpuOptions {
   /** Treats the adapter as if its largest storage binding were this many bytes. Tests force sharding with it. */
   maxBindingBytes?: number;
-}
-
-export interface AdapterSummary {
-  vendor: string;
-  architecture: string;
-  device: string;
-  description: string;
-  /** A CPU pretending to be a GPU: SwiftShader, lavapipe, WARP. */
-  software: boolean;
+  /** Treats the adapter as if it had this many bytes of memory: what goes past them fails as on an adapter that has no more. Tests run out of memory with it. */
+  memoryBytes?: number;
+  /** Asks for timestamps, where the adapter has them, so that a Profiler can use them. */
+  profile?: boolean;
 }
 
 /** A compiled shader with the constants it was compiled with. */
@@ -29,56 +26,126 @@ export interface Kernel {
   readonly layout: GPUBindGroupLayout;
   readonly bindings: readonly { name: string; binding: number; writable: boolean }[];
   readonly fields: readonly ShaderField[];
+  /** Those that were replaced. */
+  readonly constants: Readonly<Record<string, number>>;
   readonly id: number;
+}
+
+/** What `allocate` sees of a build. */
+interface Building {
+  made: Tensor[];
+  /** Of the memory that GpuOptions allow. */
+  shortage: string | undefined;
 }
 
 // Dawn must stay loaded while any device lives.
 let openDevices = 0;
 
 export class Gpu {
-  readonly device: GPUDevice;
   readonly adapter: AdapterSummary;
   /** WebGPU features that the adapter has, sorted, whether the device uses them or not. */
   readonly features: readonly string[];
   /** Largest storage binding in bytes; larger tensors are sharded. */
   readonly bindingBytes: number;
+  /** What subgroups there are for kernels that use them. */
+  readonly subgroups: Subgroups | undefined;
+  /** The variant that runs of each kernel family and class of shapes, where there are several: they add in different orders, so their bits may differ. */
+  readonly variants = new Map<string, string>();
+  /** Multiply-adds, counted twice, that one dispatch may have so that it ends within about 100 ms on this adapter: a driver's watchdog stops what takes seconds. */
+  readonly dispatchFlops: number;
   /** Bytes of all live tensors, by label. */
   readonly allocated = new Map<string, number>();
+  /** Watches what is recorded, compiled, uploaded and read back; see profiler.ts. */
+  profiler: Profiler | undefined;
+  readonly #memoryBytes: number;
+  readonly #profile: boolean;
   readonly #kernels = new Map<string, Kernel>();
   readonly #bindGroups = new Map<string, GPUBindGroup>();
   readonly #bufferIds = new WeakMap<GPUBuffer, number>();
-  readonly #arena: UniformArena;
+  readonly #tensors = new Set<Tensor>();
+  #device: GPUDevice;
+  #arena: UniformArena;
+  #unused: Shard;
+  #workShare = 1;
+  #stagingBytes = 0;
+  /** What `plan` collects while it runs, and `allocate`. */
+  #planned: Tensor[] | undefined;
+  #building: Building | undefined;
   #nextId = 0;
   #failure: CochleaError | undefined;
   #disposed = false;
 
-  private constructor(device: GPUDevice, adapter: AdapterSummary, features: readonly string[], bindingBytes: number) {
-    this.device = device;
+  private constructor({ device, adapter, features, subgroups }: OpenedDevice, { maxBindingBytes = Infinity, memoryBytes = Infinity, profile = false }: GpuOptions) {
+    const { maxStorageBufferBindingSize, maxBufferSize } = device.limits;
     this.adapter = adapter;
     this.features = features;
-    this.bindingBytes = bindingBytes;
+    this.subgroups = subgroups;
+    this.bindingBytes = Math.floor(Math.min(maxStorageBufferBindingSize, maxBufferSize, maxBindingBytes) / 256) * 256;
+    this.dispatchFlops = adapter.software ? (subgroups?.size === 8 ? 1e9 : 2e8) : 2e10; // at 10, 2 and 200 GFLOP/s
+    this.#memoryBytes = memoryBytes;
+    this.#profile = profile;
+    this.#device = device;
     this.#arena = new UniformArena(device);
+    this.#unused = unusedShard(device);
+    this.#watch(device);
     openDevices++;
-    device.addEventListener('uncapturederror', (event) => {
-      event.preventDefault();
-      const { error } = event as GPUUncapturedErrorEvent;
-      const memory = typeof GPUOutOfMemoryError !== 'undefined' && error instanceof GPUOutOfMemoryError;
-      this.#failure ??= new CochleaError(memory ? 'gpu-memory' : 'gpu-error', `the GPU reported: ${oneLine(error.message)}`);
-    });
-    void device.lost.then((info) => {
-      if (!this.#disposed) this.#failure ??= new CochleaError('gpu-lost', `the GPU device was lost (${oneLine(info.message) || info.reason})`);
-    });
   }
 
   /** Opens the runtime's preferred adapter with all the memory it offers. Throws `gpu-missing` when there is none. */
   static async open(options: GpuOptions = {}): Promise<Gpu> {
-    const entry = await runtime.gpu();
-    const adapter = await entry?.requestAdapter({ powerPreference: 'high-performance' });
-    if (!adapter) throw new CochleaError('gpu-missing', 'no WebGPU adapter was found', 'install a Vulkan driver, or run through the cochlea command, which brings a software adapter');
-    const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-    const device = await adapter.requestDevice({ label: 'cochlea', requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } });
-    const bindingBytes = Math.min(maxStorageBufferBindingSize, maxBufferSize, options.maxBindingBytes ?? Infinity);
-    return new Gpu(device, summarise(adapter), [...adapter.features].sort(), Math.floor(bindingBytes / 256) * 256);
+    return new Gpu(await openDevice(options.profile ?? false), options);
+  }
+
+  /**
+   * Puts a new device of the same adapter in the place of this one, which was lost or ran out of memory. All that was on it is gone: tensors (also
+   * those of others who share this Gpu), recorders and pipelines. `workShare` takes the place of the present one. Throws `gpu-lost`
+   * when the adapter is not there any more: another one would give other bits.
+   */
+  async reopen(workShare = this.#workShare): Promise<void> {
+    if (this.#disposed) this.throwIfFailed();
+    this.#device.destroy(); // before the new one is made: one that ran out of memory still holds it
+    for (const known of [this.#kernels, this.#bindGroups, this.#tensors, this.allocated]) known.clear();
+    const { device, adapter } = await openDevice(this.#profile).catch((error: unknown) => {
+      throw new CochleaError('gpu-lost', `${this.#failure?.message ?? 'the GPU device was lost'}, and there is no new one: ${(error as Error).message}`, undefined, { cause: error });
+    });
+    const nameOf = ({ software: _, ...name }: AdapterSummary): string => JSON.stringify(name);
+    if (nameOf(adapter) !== nameOf(this.adapter)) {
+      device.destroy();
+      throw new CochleaError('gpu-lost', `the adapter ${this.adapter.description || this.adapter.device} is gone; what there is now is ${adapter.description || adapter.device}`);
+    }
+    this.#device = device;
+    this.#arena = new UniformArena(device);
+    this.#unused = unusedShard(device);
+    this.#workShare = workShare;
+    this.#failure = undefined;
+    this.#watch(device);
+  }
+
+  /** For a writable binding that a variant of a shader does not use: nothing else may be bound twice. */
+  get unused(): Shard {
+    return this.#unused;
+  }
+
+  get device(): GPUDevice {
+    return this.#device;
+  }
+
+  /** Of the rows that a piece of work could take at a time, the share that it is to take: less than 1 after the memory ran out. Results do not depend on it. */
+  get workShare(): number {
+    return this.#workShare;
+  }
+
+  #watch(device: GPUDevice): void {
+    device.addEventListener('uncapturederror', (event) => {
+      event.preventDefault();
+      const { error } = event as GPUUncapturedErrorEvent;
+      const memory = typeof GPUOutOfMemoryError !== 'undefined' && error instanceof GPUOutOfMemoryError;
+      if (device === this.#device) this.#failure ??= new CochleaError(memory ? 'gpu-memory' : 'gpu-error', `the GPU reported: ${oneLine(error.message)}`);
+    });
+    void device.lost.then((info) => {
+      if (this.#disposed || device !== this.#device) return;
+      this.#failure ??= new CochleaError('gpu-lost', `the GPU device was lost (${oneLine(info.message) || info.reason})`);
+    });
   }
 
   /**
@@ -87,29 +154,62 @@ export class Gpu {
    */
   tensor(shape: TensorShape): Tensor {
     this.throwIfFailed();
+    const planned = this.#planned;
     const stride = shape.stride ?? padded(shape.columns);
     const shardRows = Math.max(1, shape.shardRows ?? shape.rows);
     const shards: Shard[] = [];
     for (let first = 0; first < Math.max(1, shape.rows); first += shardRows) {
       const rows = Math.min(shardRows, shape.rows - first);
       const size = shardBytes(rows, stride);
-      if (size > this.bindingBytes) {
-        throw new CochleaError('gpu-memory', `${shape.label} needs a binding of ${megabytes(size)}; this adapter binds at most ${megabytes(this.bindingBytes)}`);
+      if (planned) {
+        shards.push({ buffer: { size } as GPUBuffer, first, rows, of: shape.rows });
+        continue;
       }
-      const buffer = this.device.createBuffer({ label: shape.label, size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
-      shards.push({ buffer, first, rows });
+      if (size > this.bindingBytes) {
+        throw new CochleaError('gpu-memory', `${shape.label} needs a binding of ${readableBytes(size)}; this adapter binds at most ${readableBytes(this.bindingBytes)}`);
+      }
+      const buffer = this.#buffer(shape.label, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
+      shards.push({ buffer, first, rows, of: shape.rows });
     }
     const tensor = new Tensor(shape, shards);
+    if (planned) {
+      planned.push(tensor);
+      return tensor;
+    }
+    this.#tensors.add(tensor);
+    this.#building?.made.push(tensor);
     this.allocated.set(shape.label, (this.allocated.get(shape.label) ?? 0) + tensor.bytes);
     return tensor;
   }
 
+  /** Frees a tensor; one that is free already stays so. */
   free(tensor: Tensor): void {
-    const left = (this.allocated.get(tensor.label) ?? 0) - tensor.bytes;
-    if (left > 0) this.allocated.set(tensor.label, left);
-    else this.allocated.delete(tensor.label);
+    if (this.#tensors.delete(tensor)) {
+      const left = (this.allocated.get(tensor.label) ?? 0) - tensor.bytes;
+      if (left > 0) this.allocated.set(tensor.label, left);
+      else this.allocated.delete(tensor.label);
+    }
     tensor.destroy();
     this.#bindGroups.clear(); // they hold on to the buffers
+  }
+
+  #buffer(label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    if (this.allocatedBytes + this.#stagingBytes + size > this.#memoryBytes) {
+      const shortage = `no memory for ${label}: ${size} bytes`;
+      if (this.#building) this.#building.shortage ??= shortage;
+      else this.#failure ??= new CochleaError('gpu-memory', `the GPU reported: ${shortage}`);
+    }
+    return this.#device.createBuffer({ label, size, usage });
+  }
+
+  /** What a build that only allocates would allocate: it runs as it will, but its tensors have sizes and no memory. */
+  plan<T>(build: () => T): { built: T; tensors: readonly Tensor[] } {
+    const tensors: Tensor[] = this.#planned = [];
+    try {
+      return { built: build(), tensors };
+    } finally {
+      this.#planned = undefined;
+    }
   }
 
   get allocatedBytes(): number {
@@ -118,24 +218,32 @@ export class Gpu {
     return sum;
   }
 
-  /** Runs allocations and throws `gpu-memory`, with what was asked for, when the adapter could not give it. */
+  /** Runs allocations and throws `gpu-memory`, with what was asked for, when the adapter could not give it: then nothing of it stays allocated. */
   async allocate<T>(what: string, build: () => T): Promise<T> {
-    this.device.pushErrorScope('out-of-memory');
-    this.device.pushErrorScope('validation');
+    const device = this.#device;
+    device.pushErrorScope('out-of-memory');
+    device.pushErrorScope('validation');
+    const building: Building = this.#building = { made: [], shortage: undefined };
+    const errors = (): Promise<(GPUError | null)[]> => {
+      this.#building = undefined;
+      return Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    };
     let result: T;
-    let invalid: GPUError | null;
-    let memory: GPUError | null;
     try {
       result = build();
-    } finally {
-      invalid = await this.device.popErrorScope();
-      memory = await this.device.popErrorScope();
+    } catch (error) {
+      await errors();
+      building.made.forEach((tensor) => this.free(tensor));
+      throw error;
     }
+    const [invalid, memory] = await errors();
     this.throwIfFailed();
-    if (invalid ?? memory) {
-      const plan = [...this.allocated].sort((a, b) => b[1] - a[1]).map(([label, bytes]) => `${label} ${megabytes(bytes)}`).join(', ');
-      throw new CochleaError('gpu-memory', `${what} does not fit on ${this.adapter.description || 'this adapter'}: ${megabytes(this.allocatedBytes)} in all (${plan})`,
+    if (invalid ?? memory ?? building.shortage) {
+      const largest = [...this.allocated].sort((a, b) => b[1] - a[1]).slice(0, 6).map(([label, bytes]) => `${label} ${readableBytes(bytes)}`).join(', ');
+      const error = new CochleaError('gpu-memory', `${what} does not fit on ${this.adapter.description || 'this adapter'}: ${readableBytes(this.allocatedBytes)} in all (the largest: ${largest})`,
         'lower d_sae or the batch size');
+      building.made.forEach((tensor) => this.free(tensor));
+      throw error;
     }
     return result;
   }
@@ -146,7 +254,8 @@ export class Gpu {
     const known = this.#kernels.get(key);
     if (known) return known;
     const { bindings, fields } = readLayout(shader);
-    const module = this.device.createShaderModule({ label: shader.name, code: replaceConstants(shader, constants) });
+    const began = performance.now();
+    const module = this.device.createShaderModule({ label: shader.name, code: this.#text(shader, constants) });
     const layout = this.device.createBindGroupLayout({
       label: shader.name,
       entries: [
@@ -161,9 +270,15 @@ export class Gpu {
       layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: 'main' },
     });
-    const kernel = { name: shader.name, pipeline, layout, bindings, fields, id: this.#nextId++ };
+    const kernel = { name: shader.name, pipeline, layout, bindings, fields, constants, id: this.#nextId++ };
+    this.profiler?.compiled(kernel, performance.now() - began);
     this.#kernels.set(key, kernel);
     return kernel;
+  }
+
+  #text(shader: ShaderSource, constants: Record<string, number>): string {
+    const text = replaceConstants(shader, constants);
+    return this.subgroups?.directive === false ? text.replace(/^(enable subgroups|diagnostic\(off, subgroup_uniformity\));/gm, '') : text;
   }
 
   /** The bind group of a kernel with these buffers; made once. */
@@ -201,7 +316,8 @@ export class Gpu {
       const end = Math.min(shard.first + shard.rows, firstRow + rows);
       if (begin >= end) continue;
       const piece = data.subarray((begin - firstRow) * tensor.columns, (end - firstRow) * tensor.columns);
-      this.device.queue.writeBuffer(shard.buffer, (begin - shard.first) * tensor.stride * 4, pad(piece, tensor) as BufferSource);
+      const bytes = pad(piece, tensor) as BufferSource, at = (begin - shard.first) * tensor.stride * 4;
+      if (!this.profiler?.upload(shard.buffer, at, bytes)) this.device.queue.writeBuffer(shard.buffer, at, bytes);
     }
   }
 
@@ -232,26 +348,38 @@ export class Gpu {
   /** Copies a buffer's first bytes to the host, after everything submitted so far. */
   async readBuffer(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
     this.throwIfFailed();
-    const staging = this.device.createBuffer({ label: 'staging', size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-    const encoder = this.device.createCommandEncoder();
+    const read = this.profiler && await this.profiler.beginRead(bytes);
+    const device = this.#device;
+    const staging = this.#buffer('a copy to read back', bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    this.#stagingBytes += bytes;
+    const encoder = device.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
-    this.device.queue.submit([encoder.finish()]);
+    device.queue.submit([encoder.finish()]);
     try {
-      await staging.mapAsync(GPUMapMode.READ);
+      await this.patiently(staging.mapAsync(GPUMapMode.READ));
       this.throwIfFailed();
+      read?.end();
       return staging.getMappedRange().slice(0);
     } catch (error) {
+      await Promise.race([device.lost, new Promise((resolve) => setTimeout(resolve, 50))]); // wgpu says so a moment later
       this.throwIfFailed();
       throw new CochleaError('gpu-lost', `reading back from the GPU failed: ${(error as Error).message}`, undefined, { cause: error });
     } finally {
       staging.destroy();
+      this.#stagingBytes -= bytes;
     }
   }
 
   /** Resolves when the GPU has done everything submitted so far. */
   async idle(): Promise<void> {
-    await this.device.queue.onSubmittedWorkDone();
+    await this.profiler?.flush();
+    await this.patiently(this.device.queue.onSubmittedWorkDone());
     this.throwIfFailed();
+  }
+
+  /** Waits for the GPU. A software adapter computes on the cores that waiting must leave alone; on hardware a millisecond counts. */
+  patiently<T>(work: Promise<T>): Promise<T> {
+    return this.adapter.software ? runtime.patiently(work) : work;
   }
 
   throwIfFailed(): void {
@@ -263,33 +391,8 @@ export class Gpu {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.allocated.clear();
-    this.#bindGroups.clear();
-    this.#kernels.clear();
-    this.device.destroy();
+    for (const known of [this.#kernels, this.#bindGroups, this.#tensors, this.allocated]) known.clear();
+    this.#device.destroy();
     if (--openDevices === 0) runtime.releaseGpu();
   }
-}
-
-function pad(data: Float32Array | Uint32Array, tensor: Tensor): Float32Array | Uint32Array {
-  if (tensor.stride === tensor.columns) return data;
-  const rows = data.length / tensor.columns;
-  const wide = data instanceof Float32Array ? new Float32Array(rows * tensor.stride) : new Uint32Array(rows * tensor.stride);
-  for (let row = 0; row < rows; row++) wide.set(data.subarray(row * tensor.columns, (row + 1) * tensor.columns), row * tensor.stride);
-  return wide;
-}
-
-function summarise(adapter: GPUAdapter): AdapterSummary {
-  const { vendor, architecture, device, description } = adapter.info;
-  const software = adapter.info.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|softpipe|basic render/i.test(`${architecture} ${device} ${description}`);
-  return { vendor, architecture, device, description, software };
-}
-
-/** A driver's message, which may run over many lines, on one. */
-function oneLine(message: string): string {
-  return message.replace(/\s+/g, ' ').trim().slice(0, 600);
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MiB`;
 }

@@ -4,6 +4,7 @@
  */
 import { CochleaError } from '../errors.ts';
 import type { Gpu, Kernel } from './gpu.ts';
+import type { Watched } from './profiler.ts';
 import { packFields } from './shader.ts';
 import type { Shard, Tensor } from './tensor.ts';
 
@@ -24,6 +25,8 @@ export class UniformArena {
 export class Recorder {
   readonly gpu: Gpu;
   readonly #arena: UniformArena;
+  /** Where a profiler sees what is recorded. */
+  #watched: Watched | undefined;
   #encoder: GPUCommandEncoder;
   #pass: GPUComputePassEncoder | undefined;
   #used = 0;
@@ -34,6 +37,7 @@ export class Recorder {
     this.gpu = gpu;
     this.#arena = arena;
     this.#encoder = gpu.device.createCommandEncoder();
+    this.#watched = gpu.profiler?.watch();
   }
 
   /**
@@ -48,33 +52,46 @@ export class Recorder {
     if (this.#used === SLOTS) this.submit();
     const offset = this.#used++ * SLOT;
     packFields(kernel.name, kernel.fields, parameters, this.#arena.host, offset);
+    const group = this.gpu.bindGroup(kernel, tensors, this.#arena.buffer);
+    this.dispatches++;
+    if (this.#watched) return this.gpu.profiler!.dispatch(this.#watched, this.#encoder, kernel, group, offset, [x, y], tensors, parameters);
     this.#pass ??= this.#encoder.beginComputePass();
     this.#pass.setPipeline(kernel.pipeline);
-    this.#pass.setBindGroup(0, this.gpu.bindGroup(kernel, tensors, this.#arena.buffer), [offset]);
+    this.#pass.setBindGroup(0, group, [offset]);
     this.#pass.dispatchWorkgroups(x, y);
-    this.dispatches++;
   }
 
   /** Fills with zeros. Clears end the running pass: record them before the dispatches. */
   clear(tensor: Tensor): void {
     this.#endPass();
-    for (const shard of tensor.shards) this.#encoder.clearBuffer(shard.buffer);
+    for (const { buffer } of tensor.shards) this.#transfer('clear', buffer.size, (encoder) => encoder.clearBuffer(buffer));
   }
 
   /** Copies between buffers; ends the running pass. */
   copy(from: GPUBuffer, to: GPUBuffer, bytes: number, fromOffset = 0, toOffset = 0): void {
     this.#endPass();
-    this.#encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes);
+    this.#transfer('copy', bytes, (encoder) => encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes));
   }
 
   /** Hands everything recorded so far to the GPU; the recorder can go on. */
   submit(): void {
     this.gpu.throwIfFailed();
     this.#endPass();
-    if (this.#used > 0) this.gpu.device.queue.writeBuffer(this.#arena.buffer, 0, this.#arena.host.buffer, 0, this.#used * SLOT);
-    this.gpu.device.queue.submit([this.#encoder.finish()]);
+    const encoder = this.#encoder, bytes = new Uint8Array(this.#arena.host.buffer, 0, this.#used * SLOT);
+    const submit = (): void => {
+      if (bytes.length > 0) this.gpu.device.queue.writeBuffer(this.#arena.buffer, 0, bytes);
+      this.gpu.device.queue.submit([encoder.finish()]);
+    };
+    if (this.#watched) this.gpu.profiler!.submit(this.#watched, encoder, { buffer: this.#arena.buffer, bytes }, submit);
+    else submit();
     this.#encoder = this.gpu.device.createCommandEncoder();
+    this.#watched = this.gpu.profiler?.watch();
     this.#used = 0;
+  }
+
+  #transfer(kind: 'clear' | 'copy', bytes: number, run: (encoder: GPUCommandEncoder) => void): void {
+    if (this.#watched) this.gpu.profiler!.transfer(this.#watched, this.#encoder, kind, bytes, run);
+    else run(this.#encoder);
   }
 
   #endPass(): void {

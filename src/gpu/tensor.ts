@@ -11,6 +11,8 @@ export interface Shard {
   readonly buffer: GPUBuffer;
   readonly first: number;
   readonly rows: number;
+  /** Rows of the whole tensor. */
+  readonly of: number;
 }
 
 export interface TensorShape {
@@ -64,4 +66,20 @@ export function padded(columns: number): number {
 /** Bytes of one shard's buffer: whole vec4s, at least one. */
 export function shardBytes(rows: number, stride: number): number {
   return Math.max(16, Math.ceil((rows * stride) / 4) * 16);
+}
+
+/** Compact rows of a tensor with its padding between them. */
+export function pad(data: Float32Array | Uint32Array, tensor: Tensor): Float32Array | Uint32Array {
+  if (tensor.stride === tensor.columns) return data;
+  const rows = data.length / tensor.columns;
+  const wide = data instanceof Float32Array ? new Float32Array(rows * tensor.stride) : new Uint32Array(rows * tensor.stride);
+  for (let row = 0; row < rows; row++) wide.set(data.subarray(row * tensor.columns, (row + 1) * tensor.columns), row * tensor.stride);
+  return wide;
+}
+
+/** Bytes for people. */
+export function readableBytes(bytes: number): string {
+  const kibibytes = bytes / 2 ** 10, mebibytes = bytes / 2 ** 20;
+  if (mebibytes < 1) return `${kibibytes.toFixed(kibibytes < 10 ? 1 : 0)} KiB`;
+  return `${mebibytes.toFixed(mebibytes < 10 ? 1 : 0)} MiB`;
 }

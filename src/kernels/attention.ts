@@ -1,5 +1,5 @@
 import type { Recorder, Tensor } from '../gpu/index.ts';
-import { expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
+import { expectSameShards, expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
 export interface AttentionTensors {
@@ -59,10 +59,14 @@ export function removeProjection(rec: Recorder, tensors: { a: Tensor; x: Tensor;
   rec.dispatch(kernel, { a, x, taken }, { rows, columns: a.columns, stride: a.stride }, rows);
 }
 
-/** a = factor (a + b). Both [rows, columns]. */
+/** a = factor (a + b). Both [rows, columns], in the same shards. */
 export function addRows(rec: Recorder, tensors: { a: Tensor; b: Tensor }, rows: number, factor: number): void {
   const { a, b } = tensors;
   expectShape('sum', b, rows, a.columns);
-  const quads = Math.ceil((rows * a.stride) / 4);
-  rec.dispatch(rec.gpu.kernel({ name: 'add_rows', text: shaders.add_rows.text }), { a, b }, { quads, factor }, groupsFor(quads));
+  expectSameShards('sum', a, b);
+  const kernel = rec.gpu.kernel({ name: 'add_rows', text: shaders.add_rows.text });
+  a.shards.forEach((shard, n) => {
+    const quads = Math.ceil((Math.min(shard.rows, rows - shard.first) * a.stride) / 4);
+    if (quads > 0) rec.dispatch(kernel, { a: shard, b: b.shards[n]! }, { quads, factor }, groupsFor(quads));
+  });
 }

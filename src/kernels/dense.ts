@@ -19,18 +19,22 @@ interface Weights {
   term: number;
 }
 
-/** C (+)= A B: see weighted_rows_tiled.wgsl. B and C from their rows bFirst and cFirst on. */
+/** C (+)= A B: see weighted_rows_tiled.wgsl. B and C from their rows bFirst and cFirst on. In pieces of rows where it would keep the adapter busy for too long. */
 function weightedRows(rec: Recorder, A: Weights, B: Tensor | Shard, C: Tensor | Shard, start: 'kept' | 'zero' | { bias: Tensor },
-  shape: { rows: number; terms: number; stride: number; b_first: number; c_first: number }): void {
+  { rows, c_first: cFirst, ...shape }: { rows: number; terms: number; stride: number; b_first: number; c_first: number }): void {
+  const { gpu } = rec;
   const tensors = { A: A.codes, B, bias: typeof start === 'object' ? start.bias : B, C };
-  const parameters = { ...shape, start: start === 'kept' ? 0 : start === 'zero' ? 1 : 2, a_first: A.first, a_row: A.row, a_term: A.term };
   const columns = shape.stride / 4;
-  if (rec.gpu.adapter.software) {
-    const kernel = rec.gpu.kernel({ name: 'weighted_rows_direct', text: shaders.weighted_rows_direct.text });
-    rec.dispatch(kernel, tensors, parameters, groupsFor(shape.rows * Math.ceil(columns / 8)));
-  } else {
-    const kernel = rec.gpu.kernel({ name: 'weighted_rows_tiled', text: shaders.weighted_rows_tiled.text }, { ALONG: A.row === 1 ? 1 : 0 });
-    rec.dispatch(kernel, tensors, parameters, [groupsFor(columns, 16), groupsFor(shape.rows, 64)]);
+  const direct = gpu.adapter.software;
+  const kernel = direct
+    ? gpu.kernel({ name: 'weighted_rows_direct', text: shaders.weighted_rows_direct.text })
+    : gpu.kernel({ name: 'weighted_rows_tiled', text: shaders.weighted_rows_tiled.text }, { ALONG: A.row === 1 ? 1 : 0 });
+  const atATime = Math.max(64, Math.floor(gpu.dispatchFlops / (2 * shape.terms * shape.stride) / 64) * 64);
+  for (let first = 0; first < rows; first += atATime) {
+    const here = Math.min(atATime, rows - first);
+    rec.dispatch(kernel, tensors,
+      { ...shape, rows: here, c_first: cFirst + first, start: start === 'kept' ? 0 : start === 'zero' ? 1 : 2, a_first: A.first + first * A.row, a_row: A.row, a_term: A.term },
+      direct ? groupsFor(here * Math.ceil(columns / 8)) : [groupsFor(columns, 16), groupsFor(here, 64)]);
   }
 }
 

@@ -43,3 +43,8 @@ export function rowWorkgroup(gpu: Gpu): number {
   if (!gpu.adapter.software) return 64;
   return /llvmpipe/i.test(gpu.adapter.description) ? 8 : 4;
 }
+
+/** Invocations of a subgroup where a workgroup of one subgroup is what serves best: on software adapters, whose barriers are dear. */
+export function subgroupOf({ adapter, subgroups }: Gpu): 4 | 8 | undefined {
+  return adapter.software && (subgroups?.size === 4 || subgroups?.size === 8) ? subgroups.size : undefined;
+}

@@ -1,9 +1,10 @@
 import { CochleaError } from '../errors.ts';
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import { expectPairs, type Pairs } from './pairs.ts';
-import { expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
+import { expectShape, groupsFor, subgroupOf } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
+/** What `topkRows` selects from. */
 export interface TopkTensors extends Pairs {
   /** Pre-activations [rows, d_sae], unpadded. */
   h: Tensor;
@@ -11,6 +12,8 @@ export interface TopkTensors extends Pairs {
   flags: Tensor;
   /** Decoder row norms [1, d_sae]: scores are h times these. Without it scores are h. */
   norms?: Tensor;
+  /** The largest score of every 8 latents [rows, ceil(d_sae / 8)], as encode leaves them; may be given where `topsOf` says so. */
+  tops?: Tensor;
   /** [1, d_sae + 1]: a count and that many latents, ascending: the only candidates; negative values are kept as they are. */
   list?: Tensor;
 }
@@ -22,6 +25,7 @@ export interface TopkTensors extends Pairs {
  */
 export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, rows: number, k: number, absolute = false): void {
   const { h, indices, values, flags, norms, list } = tensors;
+  const tops = list ? undefined : tensors.tops;
   expectShape('topk', h, rows, h.columns);
   expectPairs('topk', tensors, firstRow + rows);
   const slots = indices.columns;
@@ -29,11 +33,17 @@ export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, 
   const variant = { SCALED: norms ? 1 : 0, FROM_LIST: list ? 1 : 0, ABSOLUTE: absolute ? 1 : 0 };
   const bindings = { h, norms: norms ?? h, list: list ?? h, indices, values, flags };
   const shape = { rows, first_row: firstRow, latents: h.columns, k, slots };
-  if (rec.gpu.adapter.software) {
-    const WG = rowWorkgroup(rec.gpu);
+  const WG = subgroupOf(rec.gpu);
+  if (tops && h.columns % 4 !== 0) throw new CochleaError('gpu-error', `topk: ${h.columns} latents are no multiple of 4, and leave no tops`);
+  if (WG && tops) {
+    const GROUPS = groupsOfLane(slots, WG);
+    const kernel = rec.gpu.kernel({ name: 'topk_tops', text: shaders.topk_tops.text }, { SCALED: variant.SCALED, ABSOLUTE: variant.ABSOLUTE, WG, GROUPS, HELD: Math.min(GROUPS, 32), ROOM: Math.min(4 * GROUPS, 256) });
+    rec.dispatch(kernel, { h, norms: norms ?? h, tops, indices, values, flags }, shape, groupsFor(rows, 16));
+  } else if (WG) {
     const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, WG, GROUPS: groupsOfLane(slots, WG) });
     rec.dispatch(kernel, bindings, shape, groupsFor(rows, 16));
   } else {
+    if (tops) throw new CochleaError('gpu-error', 'topk: this adapter\'s variant takes no tops');
     rec.dispatch(rec.gpu.kernel({ name: 'topk_rows', text: shaders.topk_rows.text }, { ...variant, WG: 256 }), bindings, shape, rows);
   }
 }

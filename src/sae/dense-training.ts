@@ -74,6 +74,8 @@ export function denseTraining({ gpu, config, batch, inputs }: TrainingContext<Ba
     results: { counts, stats, losses, lossRows, squares: skip ? { tensor: skip.squares, first: 0, count: dSae + dOut } : { tensor: sums, first: padded(dSae), count: dSae }, gradBDec } satisfies StepResults,
     /** [rows of a chunk, d_sae] */
     codes,
+    /** [d_sae, d_in], sharded as the weights are. */
+    weight: (label: string): Tensor => weight(label, dIn),
     /** [batch, d_in], or so many columns. */
     frames,
     /** [batch, columns], unpadded */
@@ -129,10 +131,8 @@ export function denseTraining({ gpu, config, batch, inputs }: TrainingContext<Ba
       codeGradients(rec, g, df, chunk);
     },
 
-    /** grad W_enc (+)= dh^T input for a chunk; by default the first chunk's begin it. */
-    encoderGradients: (rec: Recorder, dh: Tensor, input: Tensor, chunk: Chunk, keep = chunk.firstRow > 0): void => (
-      denseGradients(rec, { a: dh, M: input, gradient: gradWEnc }, chunk, keep)
-    ),
+    /** grad W_enc (+)= dh^T input for a chunk; the first chunk's begin it. */
+    encoderGradients: (rec: Recorder, dh: Tensor, input: Tensor, chunk: Chunk): void => denseGradients(rec, { a: dh, M: input, gradient: gradWEnc }, chunk, chunk.firstRow > 0),
 
     /**
      * After the last chunk: grad b_dec, the decoder norms' part of grad W_dec (with `throughNorms`), and the squares. `outputs`: gradients of other

@@ -22,11 +22,11 @@ export function shardRows(gpu: Gpu, dIn: number, dSae: number, bitmapRows = 0): 
   return whole;
 }
 
-/** Rows whose pre-activations [rows, d_sae] are held at a time. */
+/** Rows whose pre-activations [rows, d_sae] are held at a time. Sums go over rows in their order, so no bit depends on how many these are. */
 export function chunkRows(gpu: Gpu, dSae: number, rows: number): number {
   const fit = Math.floor(Math.min(gpu.bindingBytes, scratchBytes) / (dSae * 4));
   if (fit === 0) throw new CochleaError('gpu-memory', `one row of ${dSae} pre-activations does not fit a binding of ${gpu.bindingBytes} bytes`);
-  return Math.min(rows, fit);
+  return Math.max(1, Math.floor(Math.min(rows, fit) * gpu.workShare));
 }
 
 /** A weight [d_sae, d_in], sharded where it must be. */

@@ -11,8 +11,9 @@ const together = (...choices: Record<string, number>[][]): Record<string, number
   choices.reduce((variants, choice) => variants.flatMap((variant) => choice.map((one) => ({ ...variant, ...one }))))
 );
 
-/** The constants that launchers give, of shaders that take any. The group counts of topk_bisect between these differ in nothing else. */
+/** The constants that launchers give, of shaders that take any. The group counts of topk_bisect and topk_tops between these differ in nothing else. */
 const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
+  encode_resident: [...[4, 8].map((LANES) => ({ LANES })), ...together([{ LANES: 8, TOPS: 1 }], either('SCALED'), either('ABSOLUTE'))],
   prepare_rows: together(perRow, [0, 1, 2].map((NORMALISE) => ({ NORMALISE }))),
   residual_rows: together(perRow, either('RAGGED')),
   level_rows: perRow,
@@ -38,11 +39,13 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   column_sums: either('WEIGHTED'),
   index_count: together(either('KEEP_ALL'), either('RAGGED')),
   index_place: together(either('KEEP_ALL'), either('RAGGED')),
+  unpack_rows: together(either('BFLOAT'), either('ALIGNED')),
   topk_rows: together([{ WG: 256, SCALED: 1 }], [{ FROM_LIST: 0 }, { FROM_LIST: 1, ABSOLUTE: 1 }]),
   topk_bisect: [
     ...together([{ WG: 4, GROUPS: 16 }], [{ SCALED: 0, FROM_LIST: 1 }, { SCALED: 1, FROM_LIST: 0 }, { SCALED: 1, FROM_LIST: 1, ABSOLUTE: 1 }]),
     { WG: 8, GROUPS: 128, SCALED: 1, FROM_LIST: 1 },
   ],
+  topk_tops: [{ WG: 8, SCALED: 1 }, { WG: 8, ABSOLUTE: 1 }, { WG: 4, GROUPS: 256, HELD: 32, ROOM: 256 }],
   groupmax_rows: either('SCALED'),
   batchtopk_histogram: together([4, 256].map((WG) => ({ WG })), either('SCALED')),
   batchtopk_count: either('SCALED'),
@@ -52,6 +55,7 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
 export const cases: Case[] = (Object.keys(shaders) as ShaderName[]).map((name) => ({
   name: `${name}.wgsl compiles as it stands and under the constants that launchers give`,
   async run(gpu) {
+    if (/^enable subgroups;/m.test(shaders[name].text) && !gpu.subgroups) return; // it is never compiled there
     for (const constants of [{}, ...(variants[name] ?? [])]) {
       gpu.device.pushErrorScope('validation');
       gpu.kernel({ name, text: shaders[name].text }, constants);

@@ -1,11 +1,11 @@
-import { activate, encode } from '../../src/kernels/index.ts';
+import { activate, encode, encodeVariants } from '../../src/kernels/index.ts';
 import { preActivations } from '../oracle/linear.ts';
 import { dotBound } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal } from '../support/check.ts';
-import { drawn, fuzzed, magnitudes, normals, onBothKinds, run } from '../support/kernels.ts';
+import { drawn, fuzzed, magnitudes, normals, run } from '../support/kernels.ts';
 
-// Around the tiles of encode_tiled, 64 rows x 64 latents x 16 columns, and of encode_direct, 128 x 128 in pieces of 16 x 16.
+// Around the tiles of encode_tiled, 64 rows x 64 latents x 16 columns, of encode_wide, 128 x 128, of encode_direct, 128 x 128 in pieces of 16 x 16, and of encode_resident, 512 x 32 or 64 in pieces of 64 columns.
 const shapes = [
   { rows: 1, dIn: 1, dSae: 1, firstRow: 0, cuts: [] },
   { rows: 2, dIn: 3, dSae: 5, firstRow: 1, cuts: [1, 2] },
@@ -20,7 +20,10 @@ const shapes = [
   ...drawn(3, (from) => ({ rows: from(1, 140), dIn: from(1, 90), dSae: from(1, 140), firstRow: from(0, 5), cuts: [from(1, 70)] })),
 ];
 
-const products = fuzzed('encode gives x W^T + b within the rounding of its sums, in one piece and in shards', onBothKinds(shapes), async (gpu, random, { rows, dIn, dSae, firstRow, cuts }) => {
+const products = (['direct', 'resident', 'tiled', 'wide'] as const).map((variant) => fuzzed(`encode gives x W^T + b within the rounding of its sums, in one piece and in shards: ${variant}`, shapes, async (gpu, random, { rows, dIn, dSae: latents, firstRow, cuts: anyCuts }) => {
+  const inFours = (n: number): number => (variant === 'resident' ? Math.ceil(n / 4) * 4 : n);
+  const dSae = inFours(latents), cuts = anyCuts.map(inFours).filter((cut) => cut < dSae);
+  if (!encodeVariants(gpu, dSae).includes(variant)) return; // no subgroups here
   const x = normals(random, rows * dIn), W = normals(random, dSae * dIn), b = normals(random, dSae);
   const batch = new Float32Array((firstRow + rows) * dIn).fill(NaN); // rows before the first are not to be read
   batch.set(x, firstRow * dIn);
@@ -31,13 +34,13 @@ const products = fuzzed('encode gives x W^T + b within the rounding of its sums,
       b_enc: bench.tensor('b_enc', 1, dSae, { data: b }),
       h: bench.tensor('h', rows, dSae, { stride: dSae }),
     };
-    return { tensors, record: (rec) => encode(rec, tensors, firstRow, rows) };
+    return { tensors, record: (rec) => encode(rec, tensors, firstRow, rows, { variant }) };
   });
   const config = { dIn, dSae, applyBDecToInput: false, normalizeActivations: 'none' as const };
   const expected = preActivations(Float64Array.from(x), Float64Array.from(W), Float64Array.from(b), config);
   const size = preActivations(magnitudes(x), magnitudes(W), magnitudes(b), config);
   close(found.floats('h'), expected, { absolute: size.map((sumAbs) => dotBound(dIn + 1, sumAbs)) }, 'h');
-});
+}));
 
 const activations: Case[] = [
   fuzzed('activate keeps what is positive and above its threshold', [
@@ -76,4 +79,4 @@ const activations: Case[] = [
   }),
 ];
 
-export const cases: Case[] = [products, ...activations];
+export const cases: Case[] = [...products, ...activations];

@@ -17,6 +17,18 @@ interface Problem {
   absolute?: boolean;
   /** Slots of a row, more than k. */
   slots?: number;
+  /** With the largest score of every eight latents, as encode leaves them. */
+  tops?: boolean;
+}
+
+/** The largest score of every eight latents of each row; a NaN where one is not finite. */
+function topsOf({ h, rows, norms, absolute }: Problem): Float32Array {
+  const dSae = h.length / rows, eights = Math.ceil(dSae / 8);
+  return Float32Array.from({ length: rows * eights }, (_, at) => {
+    const row = Math.floor(at / eights), first = (at % eights) * 8;
+    const scores = Array.from(h.subarray(row * dSae + first, row * dSae + Math.min(first + 8, dSae)), (value, n) => Math.fround(value * (norms?.[first + n] ?? 1)));
+    return scores.every(Number.isFinite) ? Math.max(...scores.map((score) => (absolute ? Math.abs(score) : score))) : NaN;
+  });
 }
 
 async function select(gpu: Gpu, problem: Problem) {
@@ -30,6 +42,7 @@ async function select(gpu: Gpu, problem: Problem) {
       values: bench.tensor('values', firstRow + rows, slots, { stride: slots }),
       flags: bench.tensor('flags', 1, 1, { data: Uint32Array.of(4) }),
       ...(norms ? { norms: bench.tensor('norms', 1, dSae, { data: norms }) } : {}),
+      ...(problem.tops ? { tops: bench.tensor('tops', rows, Math.ceil(dSae / 8), { data: topsOf(problem), stride: Math.ceil(dSae / 8) }) } : {}),
       ...(listed ? { list: bench.tensor('list', 1, dSae + 1, { data: listed }) } : {}),
     };
     return { tensors, record: (rec) => topkRows(rec, tensors, firstRow, rows, k, absolute) };
@@ -54,6 +67,16 @@ async function checkAgainstOracle(gpu: Gpu, problem: Problem, scores = Float64Ar
   sameBits(found.indices, indices, 'kept latents');
   close(found.values, values, {}, 'kept values');
   equal(found.flag, 0, 'flag');
+  if (gpu.adapter.software && !list && !problem.tops) await checkTops(gpu, problem, scores);
+}
+
+/** The same with tops, which only leave a multiple of four latents: the latents up to there. */
+async function checkTops(gpu: Gpu, problem: Problem, scores: Float64Array): Promise<void> {
+  const { rows, k } = problem;
+  const dSae = problem.h.length / rows, width = dSae - (dSae % 4);
+  if (width === 0) return;
+  const inside = (_: number, at: number) => at % dSae < width;
+  await checkAgainstOracle(gpu, { ...problem, h: problem.h.filter(inside), k: Math.min(k, width), tops: true, ...(problem.norms ? { norms: problem.norms.subarray(0, width) } : {}) }, scores.filter(inside));
 }
 
 // Hardware's fast way takes k up to 4 invocations' worth of groups and 768 candidates; past these its radix select works. A software adapter's

@@ -172,7 +172,7 @@ export class Bench {
         if (given) words.set(new Uint32Array(given.slice().buffer), row * stride);
       }
       const buffer = this.#gpu.device.createBuffer({ label, size: words.byteLength, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
-      shards.push({ buffer, first, rows: here });
+      shards.push({ buffer, first, rows: here, of: rows });
       start.push(words);
     }
     const type = dtype ?? (data instanceof Uint32Array ? 'u32' : 'f32');

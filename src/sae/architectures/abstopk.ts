@@ -28,7 +28,7 @@ export const abstopk: Architecture<AbstopkConfig> = {
     ...familyFields,
   },
   check: checkFamily,
-  train: (context) => trainFamily(context, { ...rowSelection(context, bySize), signed: true }),
+  train: (context) => trainFamily(context, { ...rowSelection(context, bySize, true), signed: true }),
   infer: (context) => inferKept(context, bySize),
   export: (config, weights, input) => ({
     architecture: 'abstopk', fields: { k: config.k, rescale_acts_by_decoder_norm: config.rescale_acts_by_decoder_norm }, weights: foldedNorms(config, weights, input),

@@ -15,7 +15,7 @@
  *
  *   grad W_enc_i = sum_b (dm_i exp(r_mag_i) + dpi_i) xc,   grad r_mag_i = sum_b dm_i exp(r_mag_i) h_i,   grad b_mag_i = sum_b dm_i
  */
-import { decodeDense, denseGradients, errorRows, gatedActivate, gatedLatents, gatedRows, gatedTraits, reluLatents, reluRows, rowNorms } from '../../kernels/index.ts';
+import { addRows, decodeDense, denseGradients, errorRows, gatedActivate, gatedLatents, gatedRows, gatedTraits, reluLatents, reluRows, rowNorms } from '../../kernels/index.ts';
 import type { Architecture, BaseConfig, InferenceContext, InferenceForm, TrainingContext, TrainingForm } from '../architecture.ts';
 import { rowNormalisation } from '../config.ts';
 import { denseTraining } from '../dense-training.ts';
@@ -50,9 +50,12 @@ function gatedTraining(context: TrainingContext<GatedConfig>): TrainingForm {
   const gradRMag = sae.vector('grad r_mag'), gradBMag = sae.vector('grad b_mag'), pulls = sae.vector('sums through the magnitudes');
   const gates = sae.codes('gates'), f = sae.codes('activations'), d = sae.codes('activation gradients');
   const slopes = sae.perRow('penalty slopes', 1), gAux = sae.frames('auxiliary gradient');
+  // Sums of their own, so that each goes over all rows in order, however many a chunk has.
+  const gradWDecAux = sae.weight('auxiliary grad W_dec');
   // What q is computed of, and what it counts: open gates, which nobody asks for.
   const normalised = rowNormalisation(config.normalize_activations) !== 'none';
   const raw = normalised ? sae.frames('auxiliary encoder input') : xc;
+  const gradWEncAux = normalised ? sae.weight('auxiliary grad W_enc') : undefined;
   const open = { active: sae.perRow('open gates', 1), counts: sae.vector('openings of the batch', config.d_sae, 'u32') };
 
   return {
@@ -80,11 +83,14 @@ function gatedTraining(context: TrainingContext<GatedConfig>): TrainingForm {
         reluRows(rec, { h: q, norms, active: open.active, slopes, lossRows, flags }, chunk, penalty);
         decodeDense(rec, { f: q, W_dec, b_dec, r: gAux }, chunk.rows, chunk.firstRow);
         errorRows(rec, { t, r: gAux, lossRows }, chunk, 1);
-        denseGradients(rec, { a: q, M: gAux, gradient: gradWDec }, chunk, true);
+        denseGradients(rec, { a: q, M: gAux, gradient: gradWDecAux }, chunk, chunk.firstRow > 0);
         sae.codeGradients(rec, gAux, dq, chunk);
         reluLatents(rec, { df: dq, f: q, slopes, norms, sums, counts: open.counts, ...(normalised ? {} : { more: d }) }, chunk, penalty); // q becomes dpi, plus d
-        sae.encoderGradients(rec, q, raw, chunk, normalised || chunk.firstRow > 0);
+        if (gradWEncAux) denseGradients(rec, { a: q, M: raw, gradient: gradWEncAux }, chunk, chunk.firstRow > 0);
+        else sae.encoderGradients(rec, q, raw, chunk);
       }
+      addRows(rec, { a: gradWDec, b: gradWDecAux }, config.d_sae, 1);
+      if (gradWEncAux) addRows(rec, { a: sae.gradWEnc, b: gradWEncAux }, config.d_sae, 1);
       sae.finish(rec, step.rows, { throughNorms: true, outputs: [gAux], pulls: [pulls], others: [gradRMag, gradBMag] });
     },
     dispose: sae.dispose,

@@ -26,7 +26,7 @@
 import { padded, type Recorder, type Tensor } from '../../gpu/index.ts';
 import {
   auxiliaryRows, columnBlock, columnSums, decodeSparse, encode, invertPairs, type InverseIndex, type KeptPairs, keptGradients, latentGradients, type LatentGradients, type LatentRange,
-  levelRows, listRange, type Pairs, prepareRows, residualRows, rowNorms, topkRows, type TopkTensors,
+  leavesTops, levelRows, listRange, type Pairs, prepareRows, residualRows, rowNorms, topkRows, type TopkTensors,
 } from '../../kernels/index.ts';
 import type { BaseConfig, Field, Parameter, Step, StepState, TrainingContext, TrainingForm } from '../architecture.ts';
 import { refuse, rowNormalisation } from '../config.ts';
@@ -76,6 +76,8 @@ interface Selection {
   kept: Pairs;
   /** Pre-activations: one tensor that all rows go through in turn, or one for each chunk of rows. */
   h: readonly Tensor[];
+  /** Where it wants the largest score of every eight latents, of the rows that `h` holds. */
+  tops?: Tensor;
   /** The smallest reported activation of the batch [1, 1], where it is known. */
   smallest?: Tensor;
   /** Records selecting in rows firstRow ... of the batch, whose pre-activations are in `h` now. */
@@ -133,15 +135,22 @@ export interface FurtherLoss {
   recordWeights(rec: Recorder, step: Step): void;
 }
 
-/** Selects in each row by itself, with as many slots as the largest k has; k is rounded. Rows go through one tensor of pre-activations, chunk by chunk. */
+/**
+ * Selects in each row by itself, with as many slots as the largest k has; k is rounded. Rows go through one tensor of pre-activations, chunk by chunk.
+ * `usesTops`: a selection that can look at the tops of eights alone.
+ */
 export function rowSelection({ gpu, config, batch }: TrainingContext<FamilyConfig>,
-  select: (rec: Recorder, tensors: TopkTensors, firstRow: number, rows: number, k: number) => void): Pick<FamilyOptions, 'select'> {
+  select: (rec: Recorder, tensors: TopkTensors, firstRow: number, rows: number, k: number) => void, usesTops: boolean): Pick<FamilyOptions, 'select'> {
   const slots = Math.round(largestK(config));
   return {
     select({ chunk, state: { flags }, own }) {
       const kept = { indices: own(compactTensor(gpu, 'kept indices', batch, slots, 'u32')), values: own(compactTensor(gpu, 'kept values', batch, slots)) };
       const h = own(compactTensor(gpu, 'pre-activations', chunk, config.d_sae));
-      return { kept, h: [h], ofRows: (rec, now, scores, firstRow, rows, step) => select(rec, { ...kept, ...scores, h: now, flags }, firstRow, rows, Math.round(kAt(config, step))) };
+      const tops = usesTops && leavesTops(gpu, config.d_in, config.d_sae) ? { tops: own(compactTensor(gpu, 'largest scores', chunk, Math.ceil(config.d_sae / 8))) } : {};
+      return {
+        kept, h: [h], ...tops,
+        ofRows: (rec, now, scores, firstRow, rows, step) => select(rec, { ...kept, ...scores, ...tops, h: now, flags }, firstRow, rows, Math.round(kAt(config, step))),
+      };
     },
   };
 }
@@ -278,7 +287,7 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
       for (let first = 0, n = 0; first < rows; first += chunk, n++) {
         const h = selection.h[n % selection.h.length]!;
         const here = Math.min(chunk, rows - first);
-        encode(rec, { xc, W_enc, b_enc, h }, first, here);
+        encode(rec, { xc, W_enc, b_enc, h }, first, here, selection.tops ? { tops: { tops: selection.tops, ...scores, absolute: signed } } : {});
         selection.ofRows?.(rec, h, scores, first, here, step);
         if (aux && !nested) selectAuxiliary(rec, aux, h, first, here, dead);
       }

@@ -32,7 +32,7 @@ export const topk: Architecture<TopkConfig> = {
     if (dSae % k !== 0) refuse('k', k, `a divisor of d_sae (${dSae}) with activation groupmax`);
     if (start !== null) refuse('k_anneal_start', start, 'null with activation groupmax, whose groups k makes');
   },
-  train: (context) => trainFamily(context, rowSelection(context, context.config.activation === 'groupmax' ? groupmaxRows : topkRows)),
+  train: (context) => trainFamily(context, context.config.activation === 'groupmax' ? rowSelection(context, groupmaxRows, false) : rowSelection(context, topkRows, true)),
   infer: (context) => inferKept(context, topkRows),
   export: (config, weights, input) => ({
     // SAELens does not know groupmax and would take the k largest: under a name of its own it says so.

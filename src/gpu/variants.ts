@@ -1,0 +1,29 @@
+/** Which variant of a kernel family runs. Variants may add in different orders, so a choice decides bits: it is made once, written down, and can be given. */
+import { CochleaError } from '../errors.ts';
+import type { Gpu } from './gpu.ts';
+
+/** The next power of two: shapes in one class run with one variant. */
+export function sizeClass(n: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(1, n)));
+}
+
+/** The name of a choice: a family and the class of its shapes, e.g. `encode 512x4096`. */
+export function choiceName(family: string, shape: readonly number[]): string {
+  return `${family} ${shape.map(sizeClass).join('x')}`;
+}
+
+/**
+ * The variant that a family runs shapes of this class with: what `gpu.variants` has under the choice's name or the family's own (so a pin
+ * without a class holds for all), else the first of `able`, which is written down. Throws `config` for one that cannot run.
+ */
+export function variantFor<V extends string>(gpu: Gpu, family: string, shape: readonly number[], able: readonly V[]): V {
+  const name = choiceName(family, shape);
+  const given = gpu.variants.get(name) ?? gpu.variants.get(family);
+  if (given === undefined) {
+    gpu.variants.set(name, able[0]!);
+    return able[0]!;
+  }
+  const found = able.find((variant) => variant === given);
+  if (!found) throw new CochleaError('config', `${name} cannot run as ${given} on ${gpu.adapter.description || gpu.adapter.device}`, `one of ${able.join(', ')} can`);
+  return found;
+}

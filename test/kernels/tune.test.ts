@@ -1,0 +1,91 @@
+/** The choice of a kernel's variant: measured once, kept, pinned. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { choiceName, Gpu } from '../../src/gpu/index.ts';
+import { encode, encodeVariants, leavesTops, tuneEncode } from '../../src/kernels/index.ts';
+
+describe('the variant of the encoder\'s product', () => {
+  const shape = { dIn: 60, dSae: 500, rows: 70_000 };
+  const name = choiceName('encode', [shape.dIn, shape.dSae]);
+  const cacheBefore = process.env['COCHLEA_CACHE'];
+  let gpu: Gpu;
+  let folder: string;
+  before(async () => {
+    gpu = await Gpu.open();
+    folder = await mkdtemp(join(tmpdir(), 'cochlea-tune-'));
+    process.env['COCHLEA_CACHE'] = folder;
+  });
+  beforeEach(() => gpu.variants.clear());
+  after(async () => {
+    if (cacheBefore === undefined) delete process.env['COCHLEA_CACHE'];
+    else process.env['COCHLEA_CACHE'] = cacheBefore;
+    gpu.dispose();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const record = (): void => {
+    const rec = gpu.record();
+    const tensor = (label: string, rows: number, columns: number) => gpu.tensor({ label, dtype: 'f32', rows, columns, stride: columns });
+    const [xc, W_enc, b_enc, h] = [tensor('x', 4, shape.dIn), tensor('W', shape.dSae, shape.dIn), tensor('b', 1, shape.dSae), tensor('h', 4, shape.dSae)] as const;
+    try {
+      encode(rec, { xc, W_enc, b_enc, h }, 0, 4);
+      rec.submit();
+    } finally {
+      [xc, W_enc, b_enc, h].forEach((each) => gpu.free(each));
+    }
+  };
+
+  test('a class of shapes has one name', () => {
+    assert.equal(choiceName('encode', [384, 3072]), 'encode 512x4096');
+    assert.equal(choiceName('encode', [512, 4096]), 'encode 512x4096');
+    assert.equal(choiceName('encode', [513, 1]), 'encode 1024x1');
+  });
+
+  test('without a choice the first guess runs, and is written down', () => {
+    record();
+    assert.equal(gpu.variants.get(name), encodeVariants(gpu, shape.dSae)[0]);
+  });
+
+  test('what is measured is chosen, kept for the next process, and not measured again', async (t) => {
+    const line = await tuneEncode(gpu, shape);
+    if (line === undefined) return t.skip('this adapter has one variant worth trying');
+    const chosen = gpu.variants.get(name)!;
+    assert.match(line, new RegExp(`^${name}: ${chosen}, of .* ms`));
+    assert.equal(gpu.allocatedBytes, 0);
+    gpu.variants.clear();
+    assert.equal(await tuneEncode(gpu, shape), undefined);
+    assert.equal(gpu.variants.get(name), chosen);
+    const kept = JSON.parse(await readFile(join(folder, 'tuning.json'), 'utf8')) as Record<string, Record<string, string>>;
+    const other = encodeVariants(gpu, shape.dSae).find((variant) => (variant === 'direct' || variant === 'resident') && variant !== chosen)!;
+    for (const place of Object.values(kept)) place[name] = other;
+    await writeFile(join(folder, 'tuning.json'), JSON.stringify(kept));
+    gpu.variants.clear();
+    assert.equal(await tuneEncode(gpu, shape), undefined);
+    assert.equal(gpu.variants.get(name), other, 'what the file says is what runs');
+    await writeFile(join(folder, 'tuning.json'), '{"half');
+    gpu.variants.clear();
+    assert.notEqual(await tuneEncode(gpu, shape), undefined, 'a file that cannot be read is as good as none');
+  });
+
+  test('a pin stays, for its class or for the family', async () => {
+    gpu.variants.set('encode', 'direct');
+    assert.equal(await tuneEncode(gpu, shape), undefined);
+    record();
+    assert.equal(gpu.variants.get(name), undefined);
+    assert.equal(leavesTops(gpu, shape.dIn, shape.dSae), false);
+  });
+
+  test('small products are not measured', async () => {
+    assert.equal(await tuneEncode(gpu, { ...shape, rows: 64 }), undefined);
+    assert.equal(gpu.variants.size, 0);
+  });
+
+  test('a variant that cannot run is refused by name', () => {
+    gpu.variants.set('encode', 'nonsense');
+    assert.throws(record, { code: 'config', message: /^encode 64x512 cannot run as nonsense on / });
+  });
+});
