@@ -104,10 +104,21 @@ function differingFields(before: Json | undefined, now: Json | undefined, path =
   return [...new Set([...Object.keys(before), ...Object.keys(now)])].flatMap((key) => differingFields(before[key], now[key], path === '' ? key : `${path}.${key}`));
 }
 
-/** Writes run.json: what the call was, what decided its bits, where it ran, and, when it is done, how it began. */
-export async function writeRecord({ folder, settings }: Member, record: Record<string, Json> | undefined, adapter: object, start?: StartStatistics): Promise<void> {
-  const fields = { ...record, ...settings, adapter: { ...adapter }, ...(start ? { start: startFields(start) } : {}) };
+/** Writes run.json: what the call was, what decided its bits, where it ran, what it survived, and, when it is done, how it began. */
+export async function writeRecord({ folder, settings }: Member, record: Record<string, Json> | undefined, adapter: object, recoveries: Json | undefined, start?: StartStatistics): Promise<void> {
+  const fields = { ...record, ...settings, adapter: { ...adapter }, ...(recoveries === undefined ? {} : { recoveries }), ...(start ? { start: startFields(start) } : {}) };
   await files.write(paths.join(folder, 'run.json'), `${JSON.stringify(fields, null, 2)}\n`);
+}
+
+/** `recoveries` of the run.json that an earlier call left, where it has any. */
+export async function recoveriesBefore({ folder }: Member): Promise<Json | undefined> {
+  const path = paths.join(folder, 'run.json');
+  if (!await files.info(path)) return undefined;
+  try {
+    return (JSON.parse(await files.readText(path)) as Record<string, Json>)['recoveries'];
+  } catch {
+    return undefined; // it is written anew
+  }
 }
 
 function startFields({ frames, gamma, gammaCentred, deadShare }: StartStatistics): Record<string, Json> {

@@ -1,22 +1,27 @@
 /** Whole training runs over a source of frames: from nothing or a checkpoint to folders that SAELens loads. */
-import { type FrameSource, MixingBuffer } from '../activations/index.ts';
+import { type FrameSource, MixingBuffer, type MixingState } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
 import type { Json } from '../formats/index.ts';
 import type { Gpu } from '../gpu/index.ts';
+import { tuneEncode } from '../kernels/index.ts';
 import { runtime } from '../runtime/index.ts';
 import { architectureOf, type BaseConfig, type Compatibility, saeConfig } from '../sae/index.ts';
-import type { Checkpoint } from './checkpoint.ts';
+import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { totalSteps, trainerConfig, type TrainerConfig } from './config.ts';
 import { inputTransform } from './input-transform.ts';
-import { type Running, type RunProgress, type Trained, trainSteps } from './loop.ts';
+import { type LoopOptions, type Running, type RunProgress, type Trained, trainSteps } from './loop.ts';
+import { memoryPlan, type MemoryPlan, outOfMemory, refuseTooLarge } from './memory-plan.ts';
+import { RunManifest, variantsOfManifest } from './manifest.ts';
 import { MetricsLog } from './metrics-log.ts';
-import { finished, type Member, memberSettings, runSettings, saveSae, startingPoint, type StreamSettings, writeRecord } from './run-folder.ts';
+import { finished, type Member, memberSettings, recoveriesBefore, runSettings, saveSae, startingPoint, type StreamSettings, writeRecord } from './run-folder.ts';
+import { isRecoverable, Recoveries } from './recoveries.ts';
 import type { StepMetrics } from './step-metrics.ts';
-import { StreamInputs } from './stream-inputs.ts';
+import { StreamInputs, type StreamShape } from './stream-inputs.ts';
 import { streamShape, Trainer } from './trainer.ts';
 
 /** The stream of batches, and what a run does beside training. */
 export interface StreamOptions {
+  /** Its device is replaced when it is lost or runs out of memory: tensors of others that share it are then gone. */
   gpu: Gpu;
   source: FrameSource;
   /** Folder for everything the run writes. */
@@ -33,6 +38,8 @@ export interface StreamOptions {
   pairs?: boolean;
   /** Steps between lines of metrics.jsonl. */
   logEvery?: number;
+  /** Write an event file of TensorBoard beside metrics.jsonl. */
+  tensorboard?: boolean;
   /** Steps between checkpoints, and minutes between them; 0 for never. */
   checkpointEvery?: number;
   checkpointMinutes?: number;
@@ -42,6 +49,8 @@ export interface StreamOptions {
   record?: Record<string, Json>;
   signal?: AbortSignal;
   onNotice?: (line: string) => void;
+  /** Called with what the run takes of the memory, before it takes any. */
+  onPlan?: (plan: MemoryPlan) => void;
 }
 
 /** One SAE, and how it trains. */
@@ -87,8 +96,9 @@ export interface ManyResult extends Trained {
 }
 
 /**
- * Trains, checkpoints and saves. The same options, data and adapter give the same bytes, in one go or across any number of stops. Throws
- * `file-exists` when `out` holds a run already, `interrupted` after a checkpoint when `signal` aborts, and what sources and the GPU throw.
+ * Trains, checkpoints and saves. The same options, data and adapter give the same bytes, in one go or across any number of stops and of losses
+ * of the device. Throws `file-exists` when `out` holds a run already, `gpu-memory` for what does not fit, `interrupted` after a checkpoint when
+ * `signal` aborts, and what sources and the GPU throw.
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { onProgress, mixingSeed = options.training.seed } = options;
@@ -123,49 +133,118 @@ function checkNames(names: readonly string[]): void {
 }
 
 async function trainAll(options: StreamOptions, mixingSeed: number, saes: readonly (SaeOptions & { name: string })[], onProgress?: (progress: RunProgress) => void): Promise<Trained & { finals: StepMetrics[] }> {
-  const { gpu, source, out, resume = false, onNotice } = options;
+  const { gpu, out, resume = false, onNotice } = options;
   const { members, pairs } = membersOf(options, mixingSeed, saes);
-  const { training } = members[0]!;
-  const steps = totalSteps(training), rows = training.train_batch_size_samples;
+  const steps = totalSteps(members[0]!.training);
   if (resume) {
     const finals = [];
     for (const member of members) finals.push(await finished(member, steps));
     if (finals.every((final) => final !== undefined)) {
       await runtime.files.remove(checkpointsOf(out)); // what a kill left while they were being removed
-      return { finals, steps, trained: 0, seconds: 0, framesPerSecond: 0, dropped: 0 };
+      return { finals, steps, trained: 0, seconds: 0, framesPerSecond: 0, dropped: 0, recoveries: 0 };
     }
   }
-  const found = await startingPoint(out, members, resume, onNotice);
-  const shape = streamShape(members.map(({ sae }) => sae), rows);
-  const buffer = new MixingBuffer(options.signal ? until(options.signal, source) : source, {
-    seed: mixingSeed, bufferRows: options.bufferRows, batchRows: rows, shuffle: options.shuffle, dropNonFinite: options.dropNonFinite ?? false,
-    target: shape.dOut !== undefined, previous: pairs,
-  });
-  const running: Running[] = [];
-  let stream: StreamInputs | undefined;
+  let found = await startingPoint(out, members, resume, onNotice);
+  await settleVariants(gpu, members, found !== undefined, onNotice);
+  const { buffer, shape } = streamOf(options, mixingSeed, members, pairs);
+  const beginning = buffer.state();
+  const began = { step: found?.step ?? 0, time: performance.now() };
   try {
-    stream = await gpu.allocate(`batches of ${rows} frames of ${source.dIn} numbers`, () => new StreamInputs(gpu, shape));
-    for (const member of members) running.push(await start(options, member, stream, found, steps));
-    if (found) await buffer.restore(found.mixing);
-    for (const { member } of running) await writeRecord(member, options.record, gpu.adapter);
-    const settings = runSettings(members);
-    const trained = await trainSteps({ ...options, running, stream, buffer, settings, ...(onProgress ? { onProgress } : {}) });
-    for (const { member, trainer, last, start } of running) {
-      await writeRecord(member, options.record, gpu.adapter, start);
-      await saveSae(member, trainer, last!, start!, source);
+    const plan = planOf(gpu, members, shape, buffer);
+    options.onPlan?.(plan);
+    refuseTooLarge(gpu, plan);
+    const recoveries = new Recoveries(resume ? await recoveriesBefore(members[0]!) : undefined);
+    let hasTrained = false;
+    const onStart = (): void => void (hasTrained = true);
+    for (;;) {
+      try {
+        return await attempt(options, members, found, { shape, buffer, mixing: found?.mixing ?? beginning, began, recoveries, onStart, ...(onProgress ? { onProgress } : {}) });
+      } catch (error) {
+        if (!isRecoverable(error)) throw error;
+        if (!hasTrained && error.code === 'gpu-memory') throw outOfMemory(gpu, plan, error);
+        found = (await readCheckpoint(out))?.checkpoint;
+        await recoveries.recover(gpu, error, found?.step ?? 0, plan, onNotice);
+      }
     }
-    await runtime.files.remove(checkpointsOf(out)); // they have done their work
-    return { ...trained, finals: running.map(({ last }) => last!) };
   } catch (error) {
     throw await withWayOn(error, out);
   } finally {
     await buffer.close();
+  }
+}
+
+interface Attempt extends Pick<LoopOptions, 'buffer' | 'began' | 'onProgress'> {
+  shape: StreamShape;
+  /** Where the frames begin. */
+  mixing: MixingState;
+  recoveries: Recoveries;
+  /** Called when everything is allocated. */
+  onStart: () => void;
+}
+
+/** Trains from a checkpoint, or from the start, to the end on the device that there is. */
+async function attempt(options: StreamOptions, members: readonly Member[], found: Checkpoint | undefined, { shape, mixing, recoveries, onStart, ...loop }: Attempt): Promise<Trained & { finals: StepMetrics[] }> {
+  const { gpu, source, out, record } = options;
+  const steps = totalSteps(members[0]!.training);
+  const running: Running[] = [];
+  let stream: StreamInputs | undefined;
+  try {
+    stream = await gpu.allocate(`batches of ${shape.batch} frames of ${shape.dIn} numbers`, () => new StreamInputs(gpu, shape));
+    for (const member of members) running.push(await start(options, member, stream, found, steps));
+    await loop.buffer.restore(mixing);
+    for (const { member } of running) await writeRecord(member, record, gpu.adapter, recoveries.record);
+    onStart();
+    const trained = await trainSteps({ ...options, ...loop, running, stream, settings: runSettings(members), recoveries: recoveries.count });
+    for (const { member, trainer, last, start } of running) {
+      await writeRecord(member, record, gpu.adapter, recoveries.record, start);
+      await saveSae(member, trainer, last!, start!, source);
+    }
+    await runtime.files.remove(checkpointsOf(out)); // they have done their work
+    return { ...trained, finals: running.map(({ last }) => last!) };
+  } finally {
     for (const { trainer } of running) trainer.dispose();
     stream?.dispose();
   }
 }
 
+/** Which variants run: on the adapter that began the run those of its manifests, else what is fastest where that is worth finding out. */
+async function settleVariants(gpu: Gpu, members: readonly Member[], resumed: boolean, onNotice?: (line: string) => void): Promise<void> {
+  for (const { folder, sae, training } of members) {
+    const pinned = resumed ? await variantsOfManifest(gpu, folder) : {};
+    for (const [choice, variant] of Object.entries(pinned)) gpu.variants.set(choice, variant);
+    const line = await tuneEncode(gpu, { dIn: sae.d_in, dSae: sae.d_sae, rows: training.train_batch_size_samples });
+    if (line) onNotice?.(line);
+  }
+}
+
 const checkpointsOf = (out: string): string => runtime.paths.join(out, 'checkpoints');
+
+/** The frames of a run as they are mixed, and as they come to the GPU. */
+function streamOf(options: StreamOptions, mixingSeed: number, members: readonly Member[], pairs: boolean): { buffer: MixingBuffer; shape: StreamShape } {
+  const { source, signal, bufferRows, shuffle, dropNonFinite = false } = options;
+  const rows = members[0]!.training.train_batch_size_samples;
+  const shape = { ...streamShape(members.map(({ sae }) => sae), rows), packed: source.halves !== undefined };
+  const buffer = new MixingBuffer(signal ? until(signal, source) : source, {
+    seed: mixingSeed, bufferRows, batchRows: rows, shuffle, dropNonFinite, target: shape.dOut !== undefined, previous: pairs,
+  });
+  return { buffer, shape };
+}
+
+/** What trainRun or trainMany would take of the memory: allocates nothing on the GPU, trains and writes nothing. */
+export function planRun(options: RunOptions | ManyOptions): MemoryPlan {
+  const [mixingSeed, saes] = 'saes' in options ? [options.mixingSeed, options.saes] : [options.mixingSeed ?? options.training.seed, [{ ...options, name: '' }]];
+  const { members, pairs } = membersOf(options, mixingSeed, saes);
+  const { buffer, shape } = streamOf(options, mixingSeed, members, pairs);
+  return planOf(options.gpu, members, shape, buffer);
+}
+
+function planOf(gpu: Gpu, members: readonly Member[], shape: StreamShape, { bytes }: MixingBuffer): MemoryPlan {
+  const { built: stream, tensors } = gpu.plan(() => new StreamInputs(gpu, shape));
+  return memoryPlan([
+    { sae: '', tensors: tensors.map((tensor) => ({ tensor, use: 'batch' as const })) },
+    ...members.map(({ name, sae, training, compatibility }) => ({ sae: name, tensors: Trainer.plan({ gpu, sae, training, compatibility, stream }) })),
+  ], bytes);
+}
 
 /** The SAEs of a run with everything that decides their bits. Throws `config` for those that cannot share a stream, and for one that the stream does not suit. */
 function membersOf(options: StreamOptions, mixingSeed: number, saes: readonly (SaeOptions & { name: string })[]): { members: Member[]; pairs: boolean } {
@@ -193,15 +272,16 @@ function membersOf(options: StreamOptions, mixingSeed: number, saes: readonly (S
 }
 
 /** A trainer at the run's first step: initialised, or as the checkpoint left it. */
-async function start({ gpu, source, logEvery = 10 }: StreamOptions, member: Member, stream: StreamInputs, found: Checkpoint | undefined, steps: number): Promise<Running> {
+async function start({ gpu, source, logEvery = 10, tensorboard = false }: StreamOptions, member: Member, stream: StreamInputs, found: Checkpoint | undefined, steps: number): Promise<Running> {
   const { sae, training, centre, compatibility, folder, name } = member;
   const saved = found?.saes.get(name);
   const input = saved?.input ?? await inputTransform(source, sae, centre);
   const trainer = await Trainer.create({ gpu, sae, training, input, compatibility, stream });
   try {
     if (saved) trainer.restore(await saved.state());
-    const log = await MetricsLog.open(runtime.paths.join(folder, 'metrics.jsonl'), logEvery, trainer.step, steps);
-    return { member, trainer, log, start: saved?.start, last: log.last };
+    const log = await MetricsLog.open(runtime.paths.join(folder, 'metrics.jsonl'), logEvery, trainer.step, steps, { tensorboard });
+    const manifest = await RunManifest.open(gpu, member, source.info.dataSha256, trainer.step);
+    return { member, trainer, log, manifest, start: saved?.start, last: log.last };
   } catch (error) {
     trainer.dispose();
     throw error;
@@ -216,15 +296,18 @@ async function withWayOn(error: unknown, out: string): Promise<unknown> {
 
 /** The source, until the signal aborts: it then throws `interrupted` at the next chunk. Reading a window of recordings takes minutes. */
 export function until(signal: AbortSignal, source: FrameSource): FrameSource {
-  const { dIn, info, rows, dOut, targetInfo } = source;
+  const { dIn, info, rows, dOut, targetInfo, halves } = source;
   return {
     dIn, info, rows, statistics: () => source.statistics(),
     ...(dOut === undefined ? {} : { dOut }), ...(targetInfo ? { targetInfo } : {}), ...(source.targetStatistics ? { targetStatistics: () => source.targetStatistics!() } : {}),
-    async* chunks(options) {
-      for await (const chunk of source.chunks(options)) {
-        if (signal.aborted) throw new CochleaError('interrupted', 'stopped');
-        yield chunk;
-      }
-    },
+    chunks: (order) => whileRunning(signal, source.chunks(order)),
+    ...(halves ? { halves: { format: halves.format, chunks: (order) => whileRunning(signal, halves.chunks(order)) } } : {}),
   };
+}
+
+async function* whileRunning<T>(signal: AbortSignal, chunks: AsyncIterable<T>): AsyncGenerator<T> {
+  for await (const chunk of chunks) {
+    if (signal.aborted) throw new CochleaError('interrupted', 'stopped');
+    yield chunk;
+  }
 }

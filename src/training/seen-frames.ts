@@ -1,3 +1,4 @@
+import { frameNumbers } from '../activations/halves.ts'; // the trainer runs in pages, which have no packages
 import { architectureOf, type BaseConfig, type InputTransform } from '../sae/index.ts';
 import type { TrainingBatch } from './stream-inputs.ts';
 
@@ -10,10 +11,10 @@ export interface SeenFrames {
 }
 
 /** A batch as the SAE sees it; the same as prepare_rows.wgsl, for what the host does now and then. */
-export function seenFrames(sae: BaseConfig, input: InputTransform, { x, target }: TrainingBatch): SeenFrames {
-  const frames = transformed(x, input);
+export function seenFrames(sae: BaseConfig, input: InputTransform, { x, target, format }: TrainingBatch): SeenFrames {
+  const frames = transformed(frameNumbers(x, format), input);
   normalise(frames, sae);
-  return { frames, targets: architectureOf(sae.architecture).needs === 'targets' ? transformed(target!, input.target!) : frames };
+  return { frames, targets: architectureOf(sae.architecture).needs === 'targets' ? transformed(frameNumbers(target!, format), input.target!) : frames };
 }
 
 function transformed(x: Float32Array, { mean, scale }: { mean: Float32Array; scale: number }): Float64Array {

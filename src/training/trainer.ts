@@ -9,6 +9,7 @@ import { adam, countFirings, listDead, projectRows, recordFields, recordFloats, 
 import { architectureOf, type BaseConfig, type Compatibility, type InputTransform, type Parameter, type StepInputs, type TrainingForm, type Weights } from '../sae/index.ts';
 import { adamEpsilon, maxGradientNorm, type TrainerConfig } from './config.ts';
 import { geometricMedian, meanRow } from './geometric-median.ts';
+import type { MemoryUse, PlannedTensor } from './memory-plan.ts';
 import { resample } from './resample.ts';
 import { coefficientAt, learningRate } from './schedule.ts';
 import { seenFrames } from './seen-frames.ts';
@@ -111,6 +112,17 @@ export class Trainer {
       });
       return { m: like('m'), v: like('v') };
     });
+  }
+
+  /** The tensors that create() would allocate, and what each is for. Allocates nothing; the stream is one of a plan, too. */
+  static plan(options: TrainerOptions & { stream: StreamInputs }): PlannedTensor[] {
+    const { built, tensors } = options.gpu.plan(() => new Trainer(options));
+    const { parameters } = built.form;
+    const uses = new Map<Tensor, MemoryUse>([
+      ...parameters.map(({ gradient }) => [gradient, 'gradients'] as const), ...parameters.map(({ value }) => [value, 'parameters'] as const),
+      ...built.#moments.flatMap(({ m, v }) => [[m, 'moments'], [v, 'moments']] as const),
+    ]);
+    return tensors.map((tensor) => ({ tensor, use: uses.get(tensor) ?? 'activations' }));
   }
 
   /** Allocates everything, so that what does not fit is refused before the first step, and initialises the parameters. */
@@ -274,7 +286,8 @@ export class Trainer {
     return { counts: Float64Array.from(now, (count, i) => count + before[i]!), rows: this.#firedRows + this.#firedRowsBefore };
   }
 
-  #stateTensors(): [string, Tensor][] {
+  /** The tensors that training goes on from, by the names that checkpoints give them: parameters, moments, counters. */
+  stateTensors(): [string, Tensor][] {
     const { since, fired, firedBefore } = this.#tensors;
     return [
       ...this.form.parameters.flatMap(({ name, value }, n): [string, Tensor][] => [[name, value], [`m.${name}`, this.#moments[n]!.m], [`v.${name}`, this.#moments[n]!.v]]),
@@ -286,13 +299,13 @@ export class Trainer {
   async state(): Promise<TrainerState> {
     if (this.unread > 0 && this.form.results.smallest) throw new CochleaError('config', `the metrics of ${this.unread} steps have not been read`, 'call metrics() before state()');
     const tensors = new Map<string, Float32Array | Uint32Array>();
-    for (const [name, tensor] of this.#stateTensors()) tensors.set(name, await this.#gpu.download(tensor));
+    for (const [name, tensor] of this.stateTensors()) tensors.set(name, await this.#gpu.download(tensor));
     return { step: this.#step, firedRows: this.#firedRows, firedRowsBefore: this.#firedRowsBefore, topkThreshold: this.#threshold, topkThresholdSteps: this.#thresholdSteps, tensors };
   }
 
   /** Goes on from a state of a trainer with the same configuration, bit for bit. */
   restore(state: TrainerState): void {
-    for (const [name, tensor] of this.#stateTensors()) {
+    for (const [name, tensor] of this.stateTensors()) {
       const data = state.tensors.get(name);
       if (data?.length !== tensor.rows * tensor.columns) throw new CochleaError('file-damaged', `the checkpoint's ${name} does not have ${tensor.rows * tensor.columns} numbers`);
       this.#gpu.upload(tensor, data);

@@ -117,7 +117,7 @@ test('a full disk ends the run with one line and leaves its checkpoints whole', 
   assert.deepEqual([status, stdout], [1, ''], stderr);
   assert.match(stderr, /^cochlea: cannot (write|append to) .*: the disk is full: when that is mended, the same command with --resume goes on\n/m);
   assert.ok(!/^\s+at /m.test(stderr), 'a stack is shown');
-  assert.deepEqual(readdirSync(kept), ['checkpoints', 'metrics.jsonl', 'run.json']);
+  assert.deepEqual(readdirSync(kept), ['checkpoints', 'manifest.json', 'metrics.jsonl', 'run.json']);
   assert.deepEqual(readdirSync(join(kept, 'checkpoints')), ['step-00000003', 'step-00000006']);
   const found = await readCheckpoint(kept);
   assert.deepEqual([found!.problems, found!.checkpoint.step], [[], 6]);

@@ -25,7 +25,7 @@ const seed = freshSeed('many SAEs');
 const folder = mkdtempSync(join(tmpdir(), 'cochlea-many-'));
 const place = (...parts: string[]): string => join(folder, ...parts);
 const names = saes(seed).map(({ name }) => name);
-const written = ['cfg.json', 'metrics.jsonl', 'run.json', 'sae_weights.safetensors', 'sparsity.safetensors'];
+const written = ['cfg.json', 'manifest.json', 'metrics.jsonl', 'run.json', 'sae_weights.safetensors', 'sparsity.safetensors'];
 
 /** Everything that a folder of an SAE holds. run.json too: it says nothing of companions. */
 const bytesOf = (path: string): Record<string, string> => Object.fromEntries(readdirSync(path).sort().map((name) => [name, createHash('sha256').update(readFileSync(join(path, name))).digest('hex')]));
