@@ -6,18 +6,16 @@ import { fileURLToPath } from 'node:url';
 import { givenFixtures } from './conformance/fixture-set.ts';
 import { launchChromium } from './support/chromium.ts';
 import { serveFolder } from './support/static-server.ts';
-
-const page = `<!doctype html><meta charset="utf-8"><title>cochlea</title><script type="module">
-  import * as suite from '/test/browser/suite.js';
-  window.suite = suite;
-</script>`;
+import { held, keptRecord, stepsOfTests, version } from './support/verify-records.ts';
+import { suitePage } from './support/verify-page.ts';
+import type { VerifyRecord } from '../src/verify/index.ts';
 
 test('every kernel case and every TopK fixture passes in a page of headless Chromium', async (t) => {
   const built = dirname(dirname(fileURLToPath(import.meta.url)));
   const browser = await launchChromium();
   if (!browser) return t.skip('there is no bundled Chromium for this machine');
   const fixtures = await givenFixtures();
-  const server = await serveFolder(built, { '/': page }, { '/fixtures/': fixtures.read });
+  const server = await serveFolder(built, { '/': suitePage }, { '/fixtures/': fixtures.read });
   try {
     const tab = await browser.newPage();
     const complaints: string[] = [];
@@ -42,6 +40,14 @@ test('every kernel case and every TopK fixture passes in a page of headless Chro
         }
       });
     }
+    await t.test('verify', async (group) => {
+      await group.test('the canonical job leaves the bits of the record that is kept of Chromium', async (one) => {
+        const found = (await tab.evaluate(`suite.verify(${JSON.stringify({ cochlea: version, steps: stepsOfTests })})`)) as VerifyRecord;
+        const kept = keptRecord('swiftshader', 'chromium');
+        assert.ok(kept, 'there is no record of Chromium: run npm run verify:records');
+        one.diagnostic(held(found, kept, 'swiftshader in Chromium'));
+      });
+    });
     await t.test('conformance', async (group) => {
       if (fixtures.reduced) group.diagnostic(fixtures.reduced);
       const cases = fixtures.cases.filter(({ architecture }) => architecture === 'topk');

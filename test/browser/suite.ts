@@ -1,5 +1,7 @@
 /** What the page of browser.test.ts runs on its own WebGPU: the cases of test/kernels, and SAELens' fixtures. */
 import { Gpu } from '../../src/gpu/index.ts';
+import { runJob } from '../../src/verify/job.ts';
+import type { VerifyRecord } from '../../src/verify/record.ts';
 import type { FixtureCase } from '../conformance/cases.ts';
 import { checkCase } from '../conformance/check.ts';
 import type { Case } from '../support/case.ts';
@@ -25,6 +27,12 @@ export function conform(one: FixtureCase): Promise<string | undefined> {
     const worst = await checkCase(gpu, fetchFixture, one);
     if (!worst) throw new Error(`${one.architecture} is not supported`);
   });
+}
+
+/** The canonical job on the page's own WebGPU. */
+export async function verify(options: { cochlea: string; steps?: number }): Promise<VerifyRecord> {
+  gpu ??= await Gpu.open();
+  return runJob(gpu, options);
 }
 
 async function fetchFixture(path: string): Promise<Uint8Array> {
