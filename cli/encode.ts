@@ -7,7 +7,7 @@ export function encodeCommand(): Command {
   return new Command('encode')
     .description('Feature activations and reconstructions of frames, as tensors `feature_acts` and `recon`')
     .argument('<sae>', 'folder of an SAE')
-    .argument('<in>', 'frames: a .safetensors file with tensor `x` [rows, d_in], a .npy file, or an activation store')
+    .argument('<in>', 'frames: an activation store, a .safetensors file with tensor `x` [rows, d_in], a .npy file, or a folder of such files or of a dataset')
     .requiredOption('--out <file>', 'the .safetensors file to write')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object')

@@ -14,7 +14,7 @@ export function evalCommand(): Command {
   return withAudioOptions(new Command('eval')
     .description('Score an SAE on frames it was not trained on')
     .argument('<sae>', 'folder of an SAE')
-    .option('--activations <path>', 'held-out frames: a store, or a .safetensors file with tensor `x` (for a transcoder also `y`) or .npy file'))
+    .option('--activations <path>', 'held-out frames: a store, a .safetensors file with tensor `x` (for a transcoder also `y`), a .npy file, or a folder of such files or of a dataset'))
     .option('--seed <n>', 'seed of the bootstrap', wholeNumber(0), 0)
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
@@ -58,6 +58,10 @@ async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Outpu
     ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
     onNotice: (line) => output.notice(line),
   });
+  const trained = sae.config.metadata['frame_rate'];
+  if (typeof trained === 'number' && trained !== audio.info.frameRate) {
+    output.notice(`the SAE was trained on ${trained} rows a second, and these are ${audio.info.frameRate}: give the --pool-seconds that its frames were made with`);
+  }
   return { chunks: audio.source().chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => audio.close() };
 }
 

@@ -12,13 +12,14 @@ export function infoCommand(): Command {
       const output = openOutput(flags);
       if (!await files.info(folder)) throw new CochleaError('file-missing', `no such folder: ${folder}`);
       if (await files.info(paths.join(folder, 'cfg.json'))) return output.result(...await saeFacts(folder));
-      if (await files.info(paths.join(folder, 'manifest.json'))) return output.result(...await storeFacts(folder));
       if (await files.info(paths.join(folder, 'run.json'))) {
         const last = (await readMetrics(paths.join(folder, 'metrics.jsonl'))).at(-1);
         const resumable = await files.info(paths.join(folder, 'checkpoints')) !== undefined;
         return output.result(`a training run that has not finished${last ? `: step ${last.step}, explained variance ${last.explainedVariance.toFixed(4)}` : ''}; `
           + (resumable ? '--resume goes on' : 'it has no checkpoint'), { kind: 'unfinished run', last, resumable });
       }
+      // A run has a manifest.json of its own.
+      if (await files.info(paths.join(folder, 'manifest.json'))) return output.result(...await storeFacts(folder));
       throw new CochleaError('file-missing', `${folder} holds neither an SAE (cfg.json) nor activations (manifest.json) nor a training run (run.json)`);
     });
 }

@@ -1,15 +1,23 @@
 #!/usr/bin/env node
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
+import { convertCommand } from './convert.ts';
 import { demoCommand } from './demo.ts';
 import { devicesCommand } from './devices.ts';
 import { encodeCommand } from './encode.ts';
 import { evalCommand } from './eval.ts';
+import { exportCommand } from './export.ts';
 import { extractCommand } from './extract.ts';
 import { hooksCommand } from './hooks.ts';
 import { infoCommand } from './info.ts';
 import { modelsCommand } from './models.ts';
+import { publishCommand } from './publish.ts';
+import { pullCommand } from './pull.ts';
+import { recipesCommand } from './recipes.ts';
+import { tensorboardCommand } from './tensorboard.ts';
+import { profileCommand } from './profile.ts';
 import { trainCommand } from './train.ts';
+import { verifyCommand } from './verify.ts';
 import { applyConfigFile } from './support/config-file.ts';
 import { reportFailure, surviveClosedOutput, usageLine } from './support/failure.ts';
 import { version } from './support/version.ts';
@@ -23,7 +31,7 @@ const program = new Command('cochlea')
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
   .hook('preAction', (_, command) => applyConfigFile(command));
 
-for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, trainCommand, evalCommand, encodeCommand, infoCommand]) {
+for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, encodeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
   program.addCommand(command().copyInheritedSettings(program).option('--verbose', 'show the stack of an error'));
 }
 

@@ -105,6 +105,9 @@ export function architectureFields(architecture: string, { forAll = {}, forIt }:
 /** Whether a flag, by its attribute, is a field of some architecture. */
 export const isArchitectureFlag = (key: string): boolean => [...sharedFields, ...trainedArchitectures.flatMap(ownFields)].some(([name]) => attribute(name) === key);
 
+/** Whether an architecture has the field behind a flag, by its attribute. */
+export const architectureHas = (architecture: string, key: string): boolean => [...sharedFields, ...ownFields(architecture)].some(([name]) => attribute(name) === key);
+
 function foreign(name: string, architecture: string): CochleaError {
   const owners = trainedArchitectures.filter((one) => ownFields(one).some(([field]) => field === name));
   return new CochleaError('usage', `--${dashed(name)} is no option of --arch ${architecture}`, `it belongs to ${owners.join(', ')}`);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { labelValue, wholeNumber } from './options.ts';
+import { labelValue, positiveNumber, wholeNumber } from './options.ts';
 
 /** What extract, train and eval ask of recordings, under the same flags. */
 export interface AudioFlags {
@@ -10,6 +10,7 @@ export interface AudioFlags {
   select?: Record<string, string>;
   take?: number;
   threads?: number;
+  poolSeconds?: number;
   strict?: boolean;
 }
 
@@ -21,6 +22,7 @@ export function withAudioOptions(command: Command): Command {
     .option('--target-hook <hook>', 'for transcoders: a second hook point, whose frames are what is to be made of those at --hook')
     .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
+    .option('--pool-seconds <n>', 'one row for so many seconds of sound, the mean of their frames, instead of one per frame', positiveNumber)
     .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
     .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it');
 }

@@ -1,9 +1,24 @@
+import type { Command } from 'commander';
 import { ensureAdapter } from '../../src/runtime/adapters.ts';
-import { Gpu } from '../../src/index.ts';
+import { CochleaError, Gpu } from '../../src/index.ts';
 import type { Output } from './console.ts';
 
 /** Chooses the adapter, says in one line which, and opens it. */
 export async function openGpu(output: Output): Promise<Gpu> {
   output.notice((await ensureAdapter()).line);
   return Gpu.open();
+}
+
+/** Adds `--kernel-variant`, whose value goes to `pinVariants`. */
+export function withVariantOption(command: Command): Command {
+  return command.option('--kernel-variant <family=variant...>', 'run a kernel family in this variant instead of the one measured to be the fastest, e.g. encode=direct');
+}
+
+/** Throws `usage` for what does not say family=variant; a variant that this adapter cannot run is refused when the family first runs. */
+export function pinVariants(gpu: Gpu, choices: readonly string[] = []): void {
+  for (const choice of choices) {
+    const [, family, variant] = /^([a-z_]+(?: \d+x\d+)?)=([a-z_]+)$/.exec(choice) ?? [];
+    if (!family || !variant) throw new CochleaError('usage', `--kernel-variant ${choice} does not say FAMILY=VARIANT`, 'e.g. --kernel-variant encode=direct');
+    gpu.variants.set(family, variant);
+  }
 }

@@ -94,7 +94,8 @@ export interface NamedFlags {
   fields: Record<string, unknown>;
 }
 
-const trainingFlags = new Set(['arch', 'dSae', 'expansion', 'lr', 'lrEnd', 'lrScheduler', 'lrWarmUpSteps', 'lrDecaySteps', 'nRestartCycles', 'seed', 'deadFeatureWindow',
+/** Flags, by attribute, that belong to one SAE of many. */
+export const trainingFlags: ReadonlySet<string> = new Set(['arch', 'dSae', 'expansion', 'lr', 'lrEnd', 'lrScheduler', 'lrWarmUpSteps', 'lrDecaySteps', 'nRestartCycles', 'seed', 'deadFeatureWindow',
   'featureSamplingWindow', 'unitNormDecoder', 'resampleSteps', 'bDecInitMethod', 'centre', 'compatibility']);
 
 /** The SAEs of a --saes file: a list of objects with a `name` and any flags of an SAE; what one does not have is the command line's. */

@@ -86,7 +86,7 @@ test('what is not there, or not what it should be, is named, with code 1', () =>
   [['info', x], /x\.safetensors holds neither an SAE/],
   [['train', '--out', 'q', '--activations', 'nowhere.npy'], /^cochlea: no activations at nowhere\.npy: name a folder that `cochlea extract` wrote/],
   [['train', '--out', 'q', '--activations', file('torn.safetensors', 'torn')], /torn\.safetensors is not a whole safetensors file: 4 bytes are too few for a header$/],
-  [['train', '--out', 'q', '--activations', folder], /^cochlea: there are no activations in .*: it has no manifest\.json$/],
+  [['train', '--out', 'q', '--activations', mkdtempSync(join(folder, 'empty-'))], /^cochlea: there are no activations in .*: neither manifest\.json \(a store\), state\.json \(a dataset\) nor \.safetensors or \.npy files$/],
   [['train', '--out', 'q', '--audio', 'nowhere', '--model', 'm', '--hook', 'h'], /^cochlea: no such file or folder: nowhere: name sound files, folders of them, or a manifest/],
   [['hooks', 'nowhere'], /^cochlea: no model 'nowhere': give the path of an \.onnx file or one of moonshine-tiny/],
   [['hooks', file('not.onnx', 'hello')], /^cochlea: .*not\.onnx/],

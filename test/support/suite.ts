@@ -8,7 +8,8 @@ import { unpackSoftwareAdapter } from '../../src/runtime/adapters.ts';
  * the kernel cases, the recorded steps and shorter runs say in every runtime.
  */
 const nodeOnly = [
-  'browser.test', 'deno.test', 'walls.test', 'bench/quality.test', 'cli/transcoder.test', 'training/architectures.test', 'training/kill.test', 'training/learning.test', 'training/many.test',
+  'browser.test', 'deno.test', 'walls.test', 'bench/quality.test', 'cli/transcoder.test', 'training/architectures.test', 'training/kill.test', 'training/learning.test', 'training/many.test', 'training/packed.test',
+  'training/survives.test',
 ];
 
 /** The test files below a folder, relative to it; with `portable` those that every server runtime runs. */
