@@ -245,7 +245,7 @@ export class Profiler {
 
   /** Commands begin and end at numbers of queries until these are read. */
   async #read(watched: Watched, room: QueryRoom): Promise<void> {
-    await room.staging.mapAsync(GPUMapMode.READ, 0, watched.used * 8);
+    await this.#gpu.patiently(room.staging.mapAsync(GPUMapMode.READ, 0, watched.used * 8));
     const ticks = new BigUint64Array(room.staging.getMappedRange(0, watched.used * 8).slice(0));
     room.staging.unmap();
     this.#free.push(room);
@@ -292,7 +292,7 @@ export class Profiler {
     const encoder = this.#gpu.device.createCommandEncoder();
     run(encoder);
     this.#gpu.device.queue.submit([encoder.finish()]);
-    await this.#gpu.device.queue.onSubmittedWorkDone();
+    await this.#gpu.patiently(this.#gpu.device.queue.onSubmittedWorkDone());
   }
 
   async #measureWait(): Promise<number> {

@@ -95,7 +95,7 @@ export async function measure({ gpu, profiler, work, steps: wanted, warmUp, coch
       host.push(performance.now() - began[n]!); // what comes later it waits for
       await done;
       if ((n + 1) % window > 0) continue;
-      const end = profiler.flush().then(() => gpu.device.queue.onSubmittedWorkDone()).then(() => performance.now());
+      const end = profiler.flush().then(() => gpu.patiently(gpu.device.queue.onSubmittedWorkDone())).then(() => performance.now());
       end.catch(() => {}); // it is awaited later
       ended.push(end);
       await ended[ended.length - (window > inFlight ? 1 : inFlight)]; // a long window need not overlap with the next one
