@@ -3,6 +3,7 @@
  * grows with d_sae, on the adapter at hand.
  */
 import process from 'node:process';
+import { enter } from './entry.ts';
 import { parseArgs } from 'node:util';
 import { CochleaError } from '../src/errors.ts';
 import { Gpu } from '../src/gpu/index.ts';
@@ -116,10 +117,4 @@ async function main(): Promise<void> {
   gpu.dispose();
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof CochleaError)) throw error;
-  process.stderr.write(`${error.line}\n`);
-  process.exitCode = error.code === 'usage' ? 2 : 1;
-}
+await enter(main);

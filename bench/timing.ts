@@ -4,6 +4,7 @@
  * the wall's: the threads that stand in for a GPU share their cores with others.
  */
 import process from 'node:process';
+import { runtime } from '../src/runtime/index.ts';
 
 export interface Spread {
   median: number;
@@ -25,25 +26,6 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median, least: sorted[0]!, most: sorted.at(-1)!, runs: sorted.length };
 }
 
-const never = new Int32Array(new SharedArrayBuffer(4));
-
-/**
- * Waits for a GPU. Dawn's binding polls as fast as its thread can while a promise is pending, which takes a core away from an adapter that computes
- * on the same cores: here that thread sleeps for a millisecond between two polls. Not for hardware, where a millisecond counts.
- */
-async function calmly<T>(work: Promise<T>): Promise<T> {
-  let pending = true;
-  const settled = work.finally(() => {
-    pending = false;
-  });
-  settled.catch(() => {});
-  while (pending) {
-    Atomics.wait(never, 0, 0, 1);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  return settled;
-}
-
 export interface TakenOn {
   /** Of the adapter. */
   software: boolean;
@@ -52,7 +34,7 @@ export interface TakenOn {
 /** Seconds that a piece of work takes until the GPU has done it. */
 export async function take(work: () => Promise<unknown>, { software }: TakenOn): Promise<{ wall: number; cpu: number }> {
   const before = process.cpuUsage(), from = performance.now();
-  await (software && !('Deno' in globalThis) ? calmly(work()) : work());
+  await (software ? runtime.patiently(work()) : work()); // also the peers' work: all wait alike
   const { user, system } = process.cpuUsage(before);
   return { wall: (performance.now() - from) / 1000, cpu: (user + system) / 1e6 };
 }

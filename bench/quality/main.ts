@@ -4,6 +4,7 @@
  * on a software adapter and can be had in pieces, also by several processes with a file each.
  */
 import process from 'node:process';
+import { enter } from '../entry.ts';
 import { parseArgs } from 'node:util';
 import { CochleaError } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/index.ts';
@@ -106,10 +107,4 @@ async function main(): Promise<void> {
   process.stdout.write(`${report(asked)}\n`);
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof CochleaError)) throw error;
-  process.stderr.write(`${error.line}\n`);
-  process.exitCode = error.code === 'usage' ? 2 : 1;
-}
+await enter(main);

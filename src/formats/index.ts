@@ -1,3 +1,4 @@
+export { joinBytes } from './bytes.ts';
 export { decodeFloat16, encodeFloat16, roundToBfloat16 } from './dtype.ts';
 export type { DType, FloatDType } from './dtype.ts';
 export { readMatrixRows } from './byte-source.ts';

@@ -1,4 +1,5 @@
 import { CochleaError } from '../errors.ts';
+import { joinBytes } from './bytes.ts';
 import { crc32 } from './crc32.ts';
 
 export interface ZipEntryToWrite {
@@ -28,9 +29,9 @@ export async function* zipPieces(entries: Iterable<ZipEntryToWrite>): AsyncGener
     const wide = isWide ? fields([2, 1], [2, 16], [8, 0], [8, 0]) : new Uint8Array(0);
     const unpadded = begin + 30 + text.length + wide.length + 4;
     const padding = new Uint8Array((alignment - unpadded % alignment) % alignment);
-    const extra = concatenate([wide, fields([2, 0x4246], [2, padding.length]), padding]);
+    const extra = joinBytes([wide, fields([2, 0x4246], [2, padding.length]), padding]);
     const announced = isWide ? full : 0;
-    const header = concatenate([
+    const header = joinBytes([
       fields([4, 0x04034b50], [2, isWide ? 45 : 20], [2, flags], [2, 0], [2, 0], [2, noDate], [4, 0], [4, announced], [4, announced],
         [2, text.length], [2, extra.length]),
       text, extra,
@@ -57,7 +58,7 @@ export async function* zipPieces(entries: Iterable<ZipEntryToWrite>): AsyncGener
 function directoryEntry(text: Uint8Array, checksum: number, size: number, begin: number): Uint8Array {
   const wide = [...(size >= full ? [size, size] : []), ...(begin >= full ? [begin] : [])];
   const extra = wide.length === 0 ? new Uint8Array(0) : fields([2, 1], [2, 8 * wide.length], ...wide.map((value): [8, number] => [8, value]));
-  return concatenate([
+  return joinBytes([
     fields([4, 0x02014b50], [2, 45], [2, wide.length > 0 ? 45 : 20], [2, flags], [2, 0], [2, 0], [2, noDate], [4, checksum],
       [4, Math.min(size, full)], [4, Math.min(size, full)],
       [2, text.length], [2, extra.length], [2, 0], [2, 0], [2, 0], [4, 0], [4, Math.min(begin, full)]),
@@ -67,7 +68,7 @@ function directoryEntry(text: Uint8Array, checksum: number, size: number, begin:
 
 /** Both forms of the end record always, as torch writes them: the narrow one says "see the other" where a number does not fit. */
 function endRecords(count: number, length: number, begin: number): Uint8Array {
-  return concatenate([
+  return joinBytes([
     fields([4, 0x06064b50], [8, 44], [2, 45], [2, 45], [4, 0], [4, 0], [8, count], [8, count], [8, length], [8, begin]),
     fields([4, 0x07064b50], [4, 0], [8, begin + length], [4, 1]),
     fields([4, 0x06054b50], [2, 0], [2, 0], [2, Math.min(count, 0xffff)], [2, Math.min(count, 0xffff)],
@@ -85,16 +86,6 @@ function fields(...values: readonly (readonly [2 | 4 | 8, number])[]): Uint8Arra
     else if (width === 4) view.setUint32(at, value, true);
     else view.setBigUint64(at, BigInt(value), true);
     at += width;
-  }
-  return out;
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
   }
   return out;
 }

@@ -35,8 +35,7 @@ export async function openDevice(profile: boolean): Promise<OpenedDevice> {
   const { subgroupMinSize, subgroupMaxSize } = adapter.info as GPUAdapterInfo & { subgroupMinSize?: number; subgroupMaxSize?: number };
   const features = [...adapter.features].sort();
   const requiredFeatures: GPUFeatureName[] = profile && features.includes('timestamp-query') ? ['timestamp-query'] : [];
-  // wgpu gives subgroups to who asks, but does not list them.
-  const size = subgroupMinSize === subgroupMaxSize && (features.includes('subgroups') || runtime.name === 'deno') ? subgroupMinSize : undefined;
+  const size = subgroupMinSize === subgroupMaxSize && [...features, ...runtime.unlistedFeatures].includes('subgroups') ? subgroupMinSize : undefined;
   if (size) requiredFeatures.push('subgroups' as GPUFeatureName);
   const device = await adapter.requestDevice({ label: 'cochlea', requiredLimits: { maxStorageBufferBindingSize, maxBufferSize }, requiredFeatures });
   return { device, adapter: summarise(adapter), features, subgroups: size ? await probeSubgroups(device, size) : undefined };

@@ -106,8 +106,11 @@ async function readTuning(gpu: Gpu): Promise<Record<string, string>> {
 }
 
 async function writeTuning(gpu: Gpu, name: string, variant: EncodeVariant): Promise<void> {
-  if (runtime.name === 'browser') return;
   const all = await readAll(), place = placeOf(gpu);
   const next: Tuning = { ...all, [place]: { ...all[place], [name]: variant } };
-  await runtime.files.write(tuningFile(), `${JSON.stringify(next, null, 2)}\n`).catch(() => {}); // the next process measures again
+  try {
+    await runtime.files.write(tuningFile(), `${JSON.stringify(next, null, 2)}\n`);
+  } catch {
+    // The next process measures again.
+  }
 }

@@ -18,6 +18,7 @@ export function createBrowserRuntime(): Runtime {
     files: refusing<FileSystem>('the file system'),
     paths: refusing<Paths>('the file system'),
     gpu: async () => globalThis.navigator?.gpu,
+    unlistedFeatures: [],
     releaseGpu: () => {},
     patiently: (work) => work,
     environment: () => undefined,

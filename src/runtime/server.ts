@@ -47,6 +47,7 @@ export function createServerRuntime(): Runtime {
     files,
     paths: path,
     gpu: openGpu,
+    unlistedFeatures: deno ? ['subgroups'] : [], // wgpu
     releaseGpu: () => {
       opened = undefined;
     },

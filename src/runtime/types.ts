@@ -81,6 +81,8 @@ export interface Runtime {
   readonly paths: Paths;
   /** The GPU entry point (Dawn in Node, wgpu in Deno, the page's own in a browser); undefined when there is none. */
   gpu(): Promise<GPU | undefined>;
+  /** Features that a device of gpu() can be asked for though its adapter does not list them. */
+  readonly unlistedFeatures: readonly string[];
   /** Frees what gpu() holds, so that the process can end. */
   releaseGpu(): void;
   /**

@@ -3,6 +3,7 @@
  * message of protocol buffers with a Summary of scalars. What is encoded here is all that scalars need.
  * Formats: tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto, tensorflow/core/lib/io/record_writer.h
  */
+import { joinBytes } from '../formats/index.ts';
 import { runtime } from '../runtime/index.ts';
 
 export interface ScalarEvent {
@@ -65,23 +66,13 @@ function eventRecord({ step, wallTime, scalars }: ScalarEvent): Uint8Array {
 
 /** The bytes of some events, one after the other. */
 export function eventRecords(events: readonly ScalarEvent[]): Uint8Array {
-  return joined(events.map(eventRecord));
+  return joinBytes(events.map(eventRecord));
 }
 
 /** A whole event file. */
 export function eventFile(events: readonly ScalarEvent[], wallTime: number): Uint8Array {
   const version = record(Uint8Array.from([...field(1, 'fixed64', double(wallTime)), ...field(3, 'bytes', text('brain.Event:2'))]));
-  return joined([version, eventRecords(events)]);
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return joinBytes([version, eventRecords(events)]);
 }
 
 /** The wall time of each step in a file of this writer's; what is damaged, and all behind it, is left out. */

@@ -45,6 +45,12 @@ describe('the variant of the encoder\'s product', () => {
     assert.equal(choiceName('encode', [513, 1]), 'encode 1024x1');
   });
 
+  test('the bundled adapter has subgroups, so that kernels that want them are tested on it', (t) => {
+    if (!/swiftshader/i.test(`${gpu.adapter.architecture} ${gpu.adapter.device} ${gpu.adapter.description}`)) return t.skip('this is another adapter');
+    assert.equal(gpu.subgroups?.size, 4);
+    assert.ok(encodeVariants(gpu, shape.dSae).includes('resident'));
+  });
+
   test('without a choice the first guess runs, and is written down', () => {
     record();
     assert.equal(gpu.variants.get(name), encodeVariants(gpu, shape.dSae)[0]);
