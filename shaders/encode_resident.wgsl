@@ -71,6 +71,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       w[2u * n] = block(latent, d + n);
       w[2u * n + 1u] = block(latent + 4u, d + n);
     }
+    let last = d + DEPTH >= columns;
+    // Kept with the lanes only where tops are left: without them the compiler makes slower code of it.
+    var kept = array<vec4f, 4>(vec4f(), vec4f(), vec4f(1.0), vec4f(1.0));
+    if (TOPS == 1u && last) {
+      kept[0] = bias[quad];
+      kept[1] = bias[quad + 1u];
+      if (SCALED == 1u) {
+        kept[2] = norms[quad];
+        kept[3] = norms[quad + 1u];
+      }
+    }
     for (var row = begin; row < end; row++) {
       let origin = (p.first_row + row) * columns;
       var x = array<vec4f, 4>(piece(origin, d + lane), piece(origin, d + lane + LANES), vec4f(), vec4f());
@@ -101,13 +112,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(subgroup_invocation_id) lane
       let x13 = subgroupBroadcast(x[13u / LANES], 13u % LANES); a += w[26] * x13; b += w[27] * x13;
       let x14 = subgroupBroadcast(x[14u / LANES], 14u % LANES); a += w[28] * x14; b += w[29] * x14;
       let x15 = subgroupBroadcast(x[15u / LANES], 15u % LANES); a += w[30] * x15; b += w[31] * x15;
-      if (d + DEPTH >= columns) {
+      if (last && TOPS == 0u) {
         a += bias[quad];
         b += bias[quad + 1u];
-        if (TOPS == 1u && has_a) {
-          let first = scores_of(a, norms[quad]);
-          tops[row * ((p.h_stride + 7u) / 8u) + quad / 2u] = top_of(first, select(first, scores_of(b, norms[quad + 1u]), has_b));
-        }
+      }
+      if (last && TOPS == 1u) {
+        a += kept[0];
+        b += kept[1];
+        let first = scores_of(a, kept[2]);
+        if (has_a) { tops[row * ((p.h_stride + 7u) / 8u) + quad / 2u] = top_of(first, select(first, scores_of(b, kept[3]), has_b)); }
       }
       if (has_a) { h[at] = a; }
       if (has_b) { h[at + 1u] = b; }

@@ -162,10 +162,10 @@ describe('shaders', () => {
   });
 
   test('enable nothing but subgroups, by lines that are taken out for wgpu, so that both compilers take them', () => {
-    const allowed = /^(enable subgroups|diagnostic\(off, subgroup_uniformity\));/gm; // as in src/gpu/gpu.ts
+    const allowed = /^(enable subgroups|diagnostic\(off, subgroup_uniformity\));/gm; // as in src/gpu/pipelines.ts
     const enabling = shaders.filter(({ source }) => /^\s*(enable|requires|diagnostic)\b/m.test(withoutComments(source).replace(allowed, '')));
     assert.deepEqual(enabling.map(({ file }) => file), []);
-    assert.ok(text('src/gpu/gpu.ts').includes(allowed.source));
+    assert.ok(text('src/gpu/pipelines.ts').includes(allowed.source));
     const without = shaders.filter(({ source }) => /\bsubgroup[A-Z_]/.test(withoutComments(source)) && !/^enable subgroups;/m.test(source));
     assert.deepEqual(without.map(({ file }) => file), []);
   });

@@ -5,9 +5,11 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
 import { type AdapterSummary, oneLine, openDevice, type OpenedDevice, type Subgroups, unusedShard } from './device.ts';
+import { imageBytes, Images } from './images.ts';
+import { type Kernel, Pipelines } from './pipelines.ts';
 import type { Profiler } from './profiler.ts';
 import { Recorder, UniformArena } from './recorder.ts';
-import { readLayout, replaceConstants, type ShaderField, type ShaderSource } from './shader.ts';
+import type { ShaderSource } from './shader.ts';
 import { pad, padded, readableBytes, type Shard, shardBytes, Tensor, type TensorShape } from './tensor.ts';
 
 export interface GpuOptions {
@@ -17,18 +19,6 @@ export interface GpuOptions {
   memoryBytes?: number;
   /** Asks for timestamps, where the adapter has them, so that a Profiler can use them. */
   profile?: boolean;
-}
-
-/** A compiled shader with the constants it was compiled with. */
-export interface Kernel {
-  readonly name: string;
-  readonly pipeline: GPUComputePipeline;
-  readonly layout: GPUBindGroupLayout;
-  readonly bindings: readonly { name: string; binding: number; writable: boolean }[];
-  readonly fields: readonly ShaderField[];
-  /** Those that were replaced. */
-  readonly constants: Readonly<Record<string, number>>;
-  readonly id: number;
 }
 
 /** What `allocate` sees of a build. */
@@ -53,25 +43,25 @@ export class Gpu {
   readonly variants = new Map<string, string>();
   /** Multiply-adds, counted twice, that one dispatch may have so that it ends within about 100 ms on this adapter: a driver's watchdog stops what takes seconds. */
   readonly dispatchFlops: number;
-  /** Bytes of all live tensors, by label. */
+  /** Whether kernels that gather rows read them from images (see images.ts). */
+  gathersImages: boolean;
+  /** Bytes of all live tensors and of their images, by label. */
   readonly allocated = new Map<string, number>();
   /** Watches what is recorded, compiled, uploaded and read back; see profiler.ts. */
   profiler: Profiler | undefined;
   readonly #memoryBytes: number;
   readonly #profile: boolean;
-  readonly #kernels = new Map<string, Kernel>();
-  readonly #bindGroups = new Map<string, GPUBindGroup>();
-  readonly #bufferIds = new WeakMap<GPUBuffer, number>();
+  readonly #pipelines = new Pipelines(this);
   readonly #tensors = new Set<Tensor>();
   #device: GPUDevice;
   #arena: UniformArena;
+  #images: Images;
   #unused: Shard;
   #workShare = 1;
   #stagingBytes = 0;
   /** What `plan` collects while it runs, and `allocate`. */
   #planned: Tensor[] | undefined;
   #building: Building | undefined;
-  #nextId = 0;
   #failure: CochleaError | undefined;
   #disposed = false;
 
@@ -82,10 +72,12 @@ export class Gpu {
     this.subgroups = subgroups;
     this.bindingBytes = Math.floor(Math.min(maxStorageBufferBindingSize, maxBufferSize, maxBindingBytes) / 256) * 256;
     this.dispatchFlops = adapter.software ? (subgroups?.size === 8 ? 1e9 : 2e8) : 2e10; // at 10, 2 and 200 GFLOP/s
+    this.gathersImages = adapter.software && subgroups?.size === 8;
     this.#memoryBytes = memoryBytes;
     this.#profile = profile;
     this.#device = device;
     this.#arena = new UniformArena(device);
+    this.#images = new Images(device);
     this.#unused = unusedShard(device);
     this.#watch(device);
     openDevices++;
@@ -104,7 +96,7 @@ export class Gpu {
   async reopen(workShare = this.#workShare): Promise<void> {
     if (this.#disposed) this.throwIfFailed();
     this.#device.destroy(); // before the new one is made: one that ran out of memory still holds it
-    for (const known of [this.#kernels, this.#bindGroups, this.#tensors, this.allocated]) known.clear();
+    this.#forget();
     const { device, adapter } = await openDevice(this.#profile).catch((error: unknown) => {
       throw new CochleaError('gpu-lost', `${this.#failure?.message ?? 'the GPU device was lost'}, and there is no new one: ${(error as Error).message}`, undefined, { cause: error });
     });
@@ -115,6 +107,7 @@ export class Gpu {
     }
     this.#device = device;
     this.#arena = new UniformArena(device);
+    this.#images = new Images(device);
     this.#unused = unusedShard(device);
     this.#workShare = workShare;
     this.#failure = undefined;
@@ -124,6 +117,10 @@ export class Gpu {
   /** For a writable binding that a variant of a shader does not use: nothing else may be bound twice. */
   get unused(): Shard {
     return this.#unused;
+  }
+
+  get images(): Images {
+    return this.#images;
   }
 
   get device(): GPUDevice {
@@ -171,11 +168,14 @@ export class Gpu {
       const buffer = this.#buffer(shape.label, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
       shards.push({ buffer, first, rows, of: shape.rows });
     }
-    const tensor = new Tensor(shape, shards);
+    const imaged = shape.gathered && this.gathersImages ? shards : [];
+    const tensor = new Tensor(shape, shards, imaged.reduce((sum, { buffer }) => sum + imageBytes(buffer.size), 0));
     if (planned) {
       planned.push(tensor);
       return tensor;
     }
+    this.#charge(`the image of ${shape.label}`, tensor.imageBytes);
+    for (const { buffer } of imaged) this.images.of(buffer);
     this.#tensors.add(tensor);
     this.#building?.made.push(tensor);
     this.allocated.set(shape.label, (this.allocated.get(shape.label) ?? 0) + tensor.bytes);
@@ -189,17 +189,23 @@ export class Gpu {
       if (left > 0) this.allocated.set(tensor.label, left);
       else this.allocated.delete(tensor.label);
     }
+    for (const { buffer } of tensor.shards) this.images.free(buffer);
     tensor.destroy();
-    this.#bindGroups.clear(); // they hold on to the buffers
+    this.#pipelines.unbind();
   }
 
   #buffer(label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    this.#charge(label, size);
+    return this.#device.createBuffer({ label, size, usage });
+  }
+
+  /** Notes that there is no memory for something, of the memory that GpuOptions allow. */
+  #charge(label: string, size: number): void {
     if (this.allocatedBytes + this.#stagingBytes + size > this.#memoryBytes) {
       const shortage = `no memory for ${label}: ${size} bytes`;
       if (this.#building) this.#building.shortage ??= shortage;
       else this.#failure ??= new CochleaError('gpu-memory', `the GPU reported: ${shortage}`);
     }
-    return this.#device.createBuffer({ label, size, usage });
   }
 
   /** What a build that only allocates would allocate: it runs as it will, but its tensors have sizes and no memory. */
@@ -250,53 +256,12 @@ export class Gpu {
 
   /** The pipeline of a shader with some of its constants replaced; compiled once. */
   kernel(shader: ShaderSource, constants: Record<string, number> = {}): Kernel {
-    const key = `${shader.name} ${Object.entries(constants).map(([name, value]) => `${name}=${value}`).sort().join(' ')}`;
-    const known = this.#kernels.get(key);
-    if (known) return known;
-    const { bindings, fields } = readLayout(shader);
-    const began = performance.now();
-    const module = this.device.createShaderModule({ label: shader.name, code: this.#text(shader, constants) });
-    const layout = this.device.createBindGroupLayout({
-      label: shader.name,
-      entries: [
-        { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true, minBindingSize: fields.length * 4 } },
-        ...bindings.map(({ binding, writable }) => ({
-          binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: writable ? 'storage' : 'read-only-storage' } as GPUBufferBindingLayout,
-        })),
-      ],
-    });
-    const pipeline = this.device.createComputePipeline({
-      label: shader.name,
-      layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module, entryPoint: 'main' },
-    });
-    const kernel = { name: shader.name, pipeline, layout, bindings, fields, constants, id: this.#nextId++ };
-    this.profiler?.compiled(kernel, performance.now() - began);
-    this.#kernels.set(key, kernel);
-    return kernel;
+    return this.#pipelines.kernel(shader, constants);
   }
 
-  #text(shader: ShaderSource, constants: Record<string, number>): string {
-    const text = replaceConstants(shader, constants);
-    return this.subgroups?.directive === false ? text.replace(/^(enable subgroups|diagnostic\(off, subgroup_uniformity\));/gm, '') : text;
-  }
-
-  /** The bind group of a kernel with these buffers; made once. */
+  /** The bind group of a kernel with these tensors; made once. */
   bindGroup(kernel: Kernel, tensors: Record<string, Tensor | Shard>, uniforms: GPUBuffer): GPUBindGroup {
-    let key = `${kernel.id}`;
-    const entries: GPUBindGroupEntry[] = [{ binding: 0, resource: { buffer: uniforms, offset: 0, size: Math.ceil(kernel.fields.length / 4) * 16 } }];
-    for (const { name, binding } of kernel.bindings) {
-      const given = tensors[name];
-      if (!given) throw new CochleaError('gpu-error', `${kernel.name}: nothing is bound to ${name}`);
-      const { buffer } = given;
-      let id = this.#bufferIds.get(buffer);
-      if (id === undefined) this.#bufferIds.set(buffer, id = this.#nextId++);
-      key += ` ${id}`;
-      entries.push({ binding, resource: { buffer } });
-    }
-    let group = this.#bindGroups.get(key);
-    if (!group) this.#bindGroups.set(key, group = this.device.createBindGroup({ label: kernel.name, layout: kernel.layout, entries }));
-    return group;
+    return this.#pipelines.bindGroup(kernel, tensors, uniforms);
   }
 
   record(): Recorder {
@@ -317,6 +282,7 @@ export class Gpu {
       if (begin >= end) continue;
       const piece = data.subarray((begin - firstRow) * tensor.columns, (end - firstRow) * tensor.columns);
       const bytes = pad(piece, tensor) as BufferSource, at = (begin - shard.first) * tensor.stride * 4;
+      this.images.written(shard.buffer);
       if (!this.profiler?.upload(shard.buffer, at, bytes)) this.device.queue.writeBuffer(shard.buffer, at, bytes);
     }
   }
@@ -387,11 +353,17 @@ export class Gpu {
     if (this.#disposed) throw new CochleaError('gpu-lost', 'this GPU device was disposed of');
   }
 
+  #forget(): void {
+    this.#pipelines.clear();
+    this.#tensors.clear();
+    this.allocated.clear();
+  }
+
   /** Frees the device and everything on it. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const known of [this.#kernels, this.#bindGroups, this.#tensors, this.allocated]) known.clear();
+    this.#forget();
     this.#device.destroy();
     if (--openDevices === 0) runtime.releaseGpu();
   }

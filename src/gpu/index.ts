@@ -1,5 +1,7 @@
 export type { AdapterSummary } from './device.ts';
-export { Gpu, type GpuOptions, type Kernel } from './gpu.ts';
+export { Gpu, type GpuOptions } from './gpu.ts';
+export { imageWidth } from './images.ts';
+export type { Kernel } from './pipelines.ts';
 export { type Bound, Profiler, type TimedCommand, type Timing, type TracedSubmission, type Transfer } from './profiler.ts';
 export { Recorder } from './recorder.ts';
 export type { ShaderSource } from './shader.ts';

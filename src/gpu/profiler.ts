@@ -6,7 +6,8 @@
  * waited for, less what an empty one takes; commands are then held back until somebody waits or reads, in the order in which they came, so
  * that either way the bits are those of a run that nobody watched.
  */
-import type { Gpu, Kernel } from './gpu.ts';
+import type { Gpu } from './gpu.ts';
+import type { Kernel } from './pipelines.ts';
 import type { Shard, Tensor } from './tensor.ts';
 
 /** What a dispatch had in one of its bindings. */

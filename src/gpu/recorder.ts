@@ -3,7 +3,9 @@
  * many times the dispatch itself. Uniform blocks of all dispatches travel in one write per submission.
  */
 import { CochleaError } from '../errors.ts';
-import type { Gpu, Kernel } from './gpu.ts';
+import type { Gpu } from './gpu.ts';
+import { copyToImage } from './images.ts';
+import type { Kernel } from './pipelines.ts';
 import type { Watched } from './profiler.ts';
 import { packFields } from './shader.ts';
 import type { Shard, Tensor } from './tensor.ts';
@@ -50,6 +52,8 @@ export class Recorder {
     if (x === 0 || y === 0) return;
     if (x > MAX_GROUPS || y > MAX_GROUPS) throw new CochleaError('gpu-error', `${kernel.name}: a grid of ${x} x ${y} workgroups is over the limit`);
     if (this.#used === SLOTS) this.submit();
+    for (const { name, kind } of kernel.bindings) if (kind === 'image') this.#refresh(tensors[name]?.buffer);
+    for (const { name, kind } of kernel.bindings) if (kind === 'written') this.#written(tensors[name]?.buffer);
     const offset = this.#used++ * SLOT;
     packFields(kernel.name, kernel.fields, parameters, this.#arena.host, offset);
     const group = this.gpu.bindGroup(kernel, tensors, this.#arena.buffer);
@@ -64,12 +68,16 @@ export class Recorder {
   /** Fills with zeros. Clears end the running pass: record them before the dispatches. */
   clear(tensor: Tensor): void {
     this.#endPass();
-    for (const { buffer } of tensor.shards) this.#transfer('clear', buffer.size, (encoder) => encoder.clearBuffer(buffer));
+    for (const { buffer } of tensor.shards) {
+      this.#written(buffer);
+      this.#transfer('clear', buffer.size, (encoder) => encoder.clearBuffer(buffer));
+    }
   }
 
   /** Copies between buffers; ends the running pass. */
   copy(from: GPUBuffer, to: GPUBuffer, bytes: number, fromOffset = 0, toOffset = 0): void {
     this.#endPass();
+    this.#written(to);
     this.#transfer('copy', bytes, (encoder) => encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes));
   }
 
@@ -87,6 +95,20 @@ export class Recorder {
     this.#encoder = this.gpu.device.createCommandEncoder();
     this.#watched = this.gpu.profiler?.watch();
     this.#used = 0;
+  }
+
+  /** Brings the image of a buffer up to date. */
+  #refresh(buffer: GPUBuffer | undefined): void {
+    if (!buffer) return; // bindGroup says what is missing
+    const image = this.gpu.images.of(buffer);
+    if (!image.stale) return;
+    this.#endPass();
+    this.#transfer('copy', buffer.size, (encoder) => copyToImage(encoder, buffer, image));
+    image.stale = false;
+  }
+
+  #written(buffer: GPUBuffer | undefined): void {
+    if (buffer) this.gpu.images.written(buffer);
   }
 
   #transfer(kind: 'clear' | 'copy', bytes: number, run: (encoder: GPUCommandEncoder) => void): void {

@@ -1,5 +1,5 @@
 /**
- * What the launchers need to know of a shader, read from its own text: the storage bindings by name, the
+ * What the launchers need to know of a shader, read from its own text: the storage and image bindings by name, the
  * fields of its uniform block, and its typed constants, which may be replaced before compiling.
  */
 import { CochleaError } from '../errors.ts';
@@ -13,7 +13,8 @@ export interface ShaderSource {
 export interface ShaderBinding {
   name: string;
   binding: number;
-  writable: boolean;
+  /** A buffer that the shader reads, or writes, or the image of one. */
+  kind: 'read' | 'written' | 'image';
 }
 
 export interface ShaderField {
@@ -31,8 +32,10 @@ export function readLayout(shader: ShaderSource): ShaderLayout {
   const bindings: ShaderBinding[] = [];
   const declaration = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:/g;
   for (const [, binding, access, name] of shader.text.matchAll(declaration)) {
-    bindings.push({ name: name!, binding: Number(binding), writable: access === 'read_write' });
+    bindings.push({ name: name!, binding: Number(binding), kind: access === 'read_write' ? 'written' : 'read' });
   }
+  const image = /@group\(0\)\s*@binding\((\d+)\)\s*var\s+(\w+)\s*:\s*texture_storage_2d<rgba32float, read>/g;
+  for (const [, binding, name] of shader.text.matchAll(image)) bindings.push({ name: name!, binding: Number(binding), kind: 'image' });
   const block = /struct Params\s*\{([^}]*)\}/.exec(shader.text);
   if (!block) throw new CochleaError('gpu-error', `${shader.name}.wgsl has no struct Params`);
   const fields = block[1]!.split(',').map((part) => part.trim()).filter((part) => part !== '').map((part): ShaderField => {

@@ -24,6 +24,8 @@ export interface TensorShape {
   stride?: number;
   /** Rows of each shard but the last; default: all rows in one. */
   shardRows?: number;
+  /** Kernels gather its rows: where they do so from images, each shard has one. */
+  gathered?: boolean;
 }
 
 export class Tensor {
@@ -33,14 +35,17 @@ export class Tensor {
   readonly columns: number;
   readonly stride: number;
   readonly shards: readonly Shard[];
+  /** Of the images of its shards. */
+  readonly imageBytes: number;
 
-  constructor(shape: TensorShape, shards: readonly Shard[]) {
+  constructor(shape: TensorShape, shards: readonly Shard[], imageBytes = 0) {
     this.label = shape.label;
     this.dtype = shape.dtype;
     this.rows = shape.rows;
     this.columns = shape.columns;
     this.stride = shape.stride ?? padded(shape.columns);
     this.shards = shards;
+    this.imageBytes = imageBytes;
   }
 
   /** The buffer of a tensor that is in one piece. */
@@ -49,8 +54,9 @@ export class Tensor {
     return this.shards[0]!.buffer;
   }
 
+  /** Of its buffers and images. */
   get bytes(): number {
-    return this.shards.reduce((sum, shard) => sum + shard.buffer.size, 0);
+    return this.shards.reduce((sum, shard) => sum + shard.buffer.size, this.imageBytes);
   }
 
   destroy(): void {

@@ -1,6 +1,6 @@
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import { expectPairs, type Pairs } from './pairs.ts';
-import { expectShape, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
+import { expectShape, imageLanes, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
 /**
@@ -14,8 +14,12 @@ export function decodeSparse(rec: Recorder, tensors: Pairs & { W_dec: Tensor; b_
   expectShape('decode', r, rows, W_dec.columns);
   expectShape('decode', b_dec, 1, W_dec.columns);
   if (before) expectShape('decode', before, rows, W_dec.columns);
+  const LANES = imageLanes(rec.gpu);
   shardParts(W_dec, range).forEach(({ shard, ...part }, n) => {
-    const kernel = rec.gpu.kernel({ name: 'decode_sparse', text: shaders.decode_sparse.text }, { WG: rowWorkgroup(rec.gpu), START: n === 0 ? 1 : 0, RAGGED: offsets ? 1 : 0 });
+    const variant = { START: n === 0 ? 1 : 0, RAGGED: offsets ? 1 : 0 };
+    const kernel = LANES
+      ? rec.gpu.kernel({ name: 'decode_image', text: shaders.decode_image.text }, { ...variant, LANES })
+      : rec.gpu.kernel({ name: 'decode_sparse', text: shaders.decode_sparse.text }, { ...variant, WG: rowWorkgroup(rec.gpu) });
     rec.dispatch(kernel, { indices, values, offsets: offsets ?? indices, W_dec: shard, base: before ?? b_dec, r },
       { rows, k: indices.columns, ...part, stride: W_dec.stride, base_step: before ? before.stride / 4 : 0, bias }, rows);
   });

@@ -1,7 +1,7 @@
 /** Codes that are given as matrices: sums of rows weighted by them, and what their gradients leave per latent. */
 import type { Recorder, Shard, Tensor } from '../gpu/index.ts';
 import { padded } from '../gpu/index.ts';
-import { expectSameShards, expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
+import { expectSameShards, expectShape, groupsFor, imageLanes, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
 /** Rows firstRow ... of a batch, as many as `rows`; codes of these rows begin at row 0 of their tensors. */
@@ -25,16 +25,21 @@ function weightedRows(rec: Recorder, A: Weights, B: Tensor | Shard, C: Tensor | 
   const { gpu } = rec;
   const tensors = { A: A.codes, B, bias: typeof start === 'object' ? start.bias : B, C };
   const columns = shape.stride / 4;
-  const direct = gpu.adapter.software;
-  const kernel = direct
-    ? gpu.kernel({ name: 'weighted_rows_direct', text: shaders.weighted_rows_direct.text })
-    : gpu.kernel({ name: 'weighted_rows_tiled', text: shaders.weighted_rows_tiled.text }, { ALONG: A.row === 1 ? 1 : 0 });
+  // Where a buffer's loads are so dear that rows are gathered from images, weights stay with the lanes; elsewhere passing over zeros wins.
+  const LANES = imageLanes(gpu);
+  const variant = LANES ? 'resident' : gpu.adapter.software ? 'direct' : 'tiled';
+  const ALONG = A.row === 1 ? 1 : 0;
+  const kernel = gpu.kernel({ name: `weighted_rows_${variant}`, text: shaders[`weighted_rows_${variant}`].text },
+    { ...(LANES && { LANES }), ...(variant !== 'direct' && { ALONG }) });
+  const gridOf = (here: number): number | [number, number] => (
+    LANES ? [groupsFor(columns, 2 * LANES), groupsFor(here, 512)] : variant === 'direct' ? groupsFor(here * Math.ceil(columns / 8)) : [groupsFor(columns, 16), groupsFor(here, 64)]
+  );
   const atATime = Math.max(64, Math.floor(gpu.dispatchFlops / (2 * shape.terms * shape.stride) / 64) * 64);
   for (let first = 0; first < rows; first += atATime) {
     const here = Math.min(atATime, rows - first);
     rec.dispatch(kernel, tensors,
       { ...shape, rows: here, c_first: cFirst + first, start: start === 'kept' ? 0 : start === 'zero' ? 1 : 2, a_first: A.first + first * A.row, a_row: A.row, a_term: A.term },
-      direct ? groupsFor(here * Math.ceil(columns / 8)) : [groupsFor(columns, 16), groupsFor(here, 64)]);
+      gridOf(here));
   }
 }
 

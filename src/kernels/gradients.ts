@@ -1,7 +1,7 @@
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import { padded } from '../gpu/index.ts';
 import { expectPairs, type KeptPairs, slotsOf } from './pairs.ts';
-import { expectSameShards, expectShape, groupsFor, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
+import { expectSameShards, expectShape, groupsFor, imageLanes, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
 /** dz = g . W_dec[i] of the pairs whose latents are in the range; zero where the value is not positive if `relu` (see kept_gradients.wgsl). */
@@ -10,10 +10,10 @@ export function keptGradients(rec: Recorder, tensors: KeptPairs & { g: Tensor; W
   expectPairs('kept gradients', tensors, rows);
   expectShape('kept gradients', g, rows, W_dec.columns);
   expectShape('kept gradients', dz, offsets ? 1 : rows, indices.columns);
-  const direct = rec.gpu.adapter.software;
+  const LANES = imageLanes(rec.gpu), direct = !LANES && rec.gpu.adapter.software;
   const variant = { RELU: relu ? 1 : 0, RAGGED: offsets ? 1 : 0 };
-  const kernel = direct
-    ? rec.gpu.kernel({ name: 'kept_gradients_direct', text: shaders.kept_gradients_direct.text }, variant)
+  const kernel = LANES ? rec.gpu.kernel({ name: 'kept_gradients_image', text: shaders.kept_gradients_image.text }, { ...variant, LANES })
+    : direct ? rec.gpu.kernel({ name: 'kept_gradients_direct', text: shaders.kept_gradients_direct.text }, variant)
     : rec.gpu.kernel({ name: 'kept_gradients', text: shaders.kept_gradients.text }, variant);
   const k = indices.columns;
   const eights = offsets ? Math.floor(k / 8) + rows : rows * Math.ceil(k / 8);
@@ -35,28 +35,34 @@ export interface InverseIndex {
   entries: Tensor;
   /** One bit per (latent, row): [d_sae, rows / 32], sharded like the weights. Cleared before the step. */
   bitmap: Tensor;
+  /** Where the pairs of every 128 rows of a latent begin: [d_sae, rows / 128], sharded like the bitmap. */
+  ranks: Tensor;
 }
 
 /**
- * Inverts the rows' kept pairs into latents' pairs: count, scan, place (after sparsify's kernels; here the order is fixed). `keepAll` counts
+ * Inverts the rows' kept pairs into latents' pairs: count, scan, rank, place (after sparsify's kernels; here the order is fixed). `keepAll` counts
  * pairs whose value is zero as well. counts and bitmap must be zero.
  */
 export function invertPairs(rec: Recorder, kept: KeptPairs, index: InverseIndex, rows: number, keepAll: boolean): void {
-  const { counts, starts, entries, bitmap } = index;
+  const { counts, starts, entries, bitmap, ranks } = index;
   const { indices, values, offsets = indices, dz } = kept;
   expectPairs('inverse index', kept, rows);
+  expectSameShards('inverse index', bitmap, ranks);
   const pairs = slotsOf(kept, rows);
   const constants = { KEEP_ALL: keepAll ? 1 : 0, RAGGED: kept.offsets ? 1 : 0 };
-  const shape = (shard: { first: number; rows: number }) => ({ pairs, rows, k: indices.columns, first_latent: shard.first, latents: shard.rows, words: bitmap.stride });
+  const shape = (shard: { first: number; rows: number }) => ({ pairs, rows, k: indices.columns, first_latent: shard.first, latents: shard.rows });
   for (const shard of bitmap.shards) {
     rec.dispatch(rec.gpu.kernel({ name: 'index_count', text: shaders.index_count.text }, constants),
-      { indices, values, offsets, counts, bitmap: shard }, shape(shard), groupsFor(pairs));
+      { indices, values, offsets, counts, bitmap: shard }, { ...shape(shard), words: bitmap.stride }, groupsFor(pairs));
   }
   scan(rec, { counts, starts }, counts.columns);
-  for (const shard of bitmap.shards) {
+  const widths = { quads: bitmap.stride / 4, pitch: ranks.stride };
+  bitmap.shards.forEach((shard, n) => {
+    const own = { ranks: ranks.shards[n]!, bitmap: shard }, { first_latent, latents } = shape(shard);
+    rec.dispatch(rec.gpu.kernel({ name: 'index_rank', text: shaders.index_rank.text }), { starts, ...own }, { latents, first_latent, ...widths }, groupsFor(latents));
     rec.dispatch(rec.gpu.kernel({ name: 'index_place', text: shaders.index_place.text }, constants),
-      { indices, values, offsets, dz, starts, bitmap: shard, entries }, shape(shard), groupsFor(pairs));
-  }
+      { indices, values, offsets, dz, ...own, entries }, { ...shape(shard), ...widths }, groupsFor(pairs));
+  });
 }
 
 /** starts[i] = counts[0] + ... + counts[i - 1] for i up to n. counts [1, n or more], starts [1, n + 1 or more], u32. */
@@ -76,7 +82,10 @@ export interface LatentGradients {
 export function latentGradients(rec: Recorder, index: InverseIndex, tensors: { g: Tensor; xc: Tensor }, gradients: LatentGradients, add: boolean, range?: LatentRange): void {
   const { W_dec, W_enc, b_enc } = gradients;
   expectSameShards('latent gradients', W_dec, W_enc);
-  const kernel = rec.gpu.kernel({ name: 'latent_gradients', text: shaders.latent_gradients.text }, { WG: rowWorkgroup(rec.gpu), ADD: add ? 1 : 0 });
+  const LANES = imageLanes(rec.gpu), ADD = add ? 1 : 0;
+  const kernel = LANES
+    ? rec.gpu.kernel({ name: 'latent_gradients_image', text: shaders.latent_gradients_image.text }, { LANES, ADD })
+    : rec.gpu.kernel({ name: 'latent_gradients', text: shaders.latent_gradients.text }, { WG: rowWorkgroup(rec.gpu), ADD });
   const { starts, entries } = index;
   for (const { shard, ...part } of shardParts(W_dec, range)) {
     rec.dispatch(kernel, { starts, entries, ...tensors, grad_W_dec: shard, grad_W_enc: W_enc.shards[W_dec.shards.indexOf(shard)]!, grad_b: b_enc },

@@ -48,3 +48,8 @@ export function rowWorkgroup(gpu: Gpu): number {
 export function subgroupOf({ adapter, subgroups }: Gpu): 4 | 8 | undefined {
   return adapter.software && (subgroups?.size === 4 || subgroups?.size === 8) ? subgroups.size : undefined;
 }
+
+/** Lanes of the kernels that gather from images, on an adapter that has them (see gpu/images.ts). */
+export function imageLanes(gpu: Gpu): 4 | 8 | undefined {
+  return gpu.gathersImages ? subgroupOf(gpu) : undefined;
+}

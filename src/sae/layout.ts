@@ -29,9 +29,9 @@ export function chunkRows(gpu: Gpu, dSae: number, rows: number): number {
   return Math.max(1, Math.floor(Math.min(rows, fit) * gpu.workShare));
 }
 
-/** A weight [d_sae, d_in], sharded where it must be. */
-export function weightTensor(gpu: Gpu, label: string, dIn: number, dSae: number, rowsPerShard: number): Tensor {
-  return gpu.tensor({ label, dtype: 'f32', rows: dSae, columns: dIn, shardRows: rowsPerShard });
+/** A weight [d_sae, d_in], sharded where it must be; `gathered` as kernels look at its rows one by one. */
+export function weightTensor(gpu: Gpu, label: string, dIn: number, dSae: number, rowsPerShard: number, gathered = false): Tensor {
+  return gpu.tensor({ label, dtype: 'f32', rows: dSae, columns: dIn, shardRows: rowsPerShard, gathered });
 }
 
 /** A vector [1, n]. */
@@ -50,6 +50,7 @@ export function inverseIndexTensors(gpu: Gpu, own: (tensor: Tensor) => Tensor, l
     counts: own(vectorTensor(gpu, `${label} counts`, dSae, 'u32')), starts: own(vectorTensor(gpu, `${label} starts`, dSae + 1, 'u32')),
     entries: own(compactTensor(gpu, `${label} entries`, pairs, entryWords, 'u32')),
     bitmap: own(gpu.tensor({ label: `${label} bitmap`, dtype: 'u32', rows: dSae, columns: Math.ceil(batch / 32), shardRows: perShard })),
+    ranks: own(gpu.tensor({ label: `${label} ranks`, dtype: 'u32', rows: dSae, columns: Math.ceil(batch / 128), shardRows: perShard })),
   };
 }
 

@@ -36,7 +36,7 @@ export interface MemoryPlan {
 /** A plan from what each SAE allocates; SAEs of one name go together. */
 export function memoryPlan(planned: readonly { sae: string; tensors: readonly PlannedTensor[] }[], mixingBytes: number): MemoryPlan {
   const tensors = planned.flatMap(({ sae, tensors: own }) => own.map(({ tensor, use }): PlannedMemory => ({ sae, label: tensor.label, use, bytes: tensor.bytes, shards: tensor.shards.length })));
-  const stateBytes = planned.map(({ tensors: own }) => own.filter(({ use }) => use === 'parameters' || use === 'moments').reduce((sum, { tensor }) => sum + tensor.bytes, 0));
+  const stateBytes = planned.map(({ tensors: own }) => own.filter(({ use }) => use === 'parameters' || use === 'moments').reduce((sum, { tensor }) => sum + tensor.bytes - tensor.imageBytes, 0));
   return { tensors: tensors.sort((a, b) => b.bytes - a.bytes), gpuBytes: total(tensors), mixingBytes, readBackBytes: Math.max(0, ...stateBytes) };
 }
 

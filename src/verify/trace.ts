@@ -40,7 +40,7 @@ export class Trace {
     rec.dispatch = (kernel, tensors, parameters, groups) => {
       dispatch(kernel, tensors, parameters, groups);
       if (kernel.name === 'digest') return;
-      const written = kernel.bindings.filter(({ writable }) => writable).flatMap(({ name }) => buffersOf(tensors[name]!));
+      const written = kernel.bindings.filter(({ kind }) => kind === 'written').flatMap(({ name }) => buffersOf(tensors[name]!));
       const first = this.#used;
       for (const buffer of written) digest(rec, { tensor: whole(buffer), digests: this.#digests }, this.#used++);
       dispatches.push({ kernel: kernel.name, slots: written.map((_, n) => first + n) });

@@ -72,39 +72,45 @@ const topk: CountedKernel = {
 /** One side of a contrastive loss: every pair is of its row's own, on latents in turn. */
 const side = { parameters: (from: From): Numbers => ({ rows: from(1, 5), high: from(1, 6), room: from(1, 12) }), bound: ({ room }: Numbers) => ({ indices: tensor(1, room!), norms: tensor(1, 100) }) };
 
+const decoding: CountedKernel = {
+  constants: (from) => ({ START: from(0, 1), RAGGED: from(0, 1) }), parameters: (from) => ({ ...kept(from), base_step: from(0, 1) }), bound: ({ latents }) => ({ W_dec: tensor(latents!, undefined, 2 * latents!) }),
+  count(m, p, { START, RAGGED }) {
+    const { rows, latents, stride, k, base_step } = p as Numbers, pairs = RAGGED ? k! : pairsOf(p, {});
+    eachOf(rows!, stride!, (b, d) => { m.write('r', b, d); if (START) { m.read('base', base_step ? b : 0, d); m.do(1); } else m.read('r', b, d); });
+    each(pairs, (pair) => m.read('indices', pair));
+    eachOwn(pairs, latents!, (pair, i) => { m.read('values', pair); each(stride!, (d) => { m.read('W', i, d); m.do(2); }); });
+    offsets(m, rows!, RAGGED!);
+  },
+};
+
+const latentGradients: CountedKernel = {
+  constants: (from) => ({ ADD: from(0, 1) }), parameters: gathered,
+  bound: ({ latents, rows }) => ({ grad_W_dec: tensor(latents!, undefined, 2 * latents!), entries: tensor(4 * rows!), g: tensor(rows!) }),
+  count(m, { latents, stride, rows }, { ADD }) {
+    each(latents! + 1, (i) => m.read('starts', i));
+    const touched = new Set<number>();
+    eachOwn(4 * rows!, latents!, (pair, i) => {
+      touched.add(i); [0, 1, 2].forEach((n) => m.read('entries', pair, n));
+      each(stride!, (d) => { m.read('g', (pair / 2) % rows!, d); m.read('xc', (pair / 2) % rows!, d); m.do(2 + 2); });
+      m.do(1);
+    });
+    each(latents!, (i) => {
+      if (ADD && !touched.has(i)) return;
+      each(stride!, (d) => { for (const one of ['dec', 'enc']) { if (ADD) m.read(one, i, d); m.write(one, i, d); m.do(2); } });
+      if (ADD) m.read('bias', i);
+      m.write('bias', i); m.write('squares', i); m.do(2);
+    });
+  },
+};
+
 export const productKernels: Record<string, CountedKernel> = {
   encode_direct: product, encode_tiled: product, encode_wide: product, encode_resident: { ...product, constants: (from) => ({ TOPS: from(0, 1), SCALED: from(0, 1) }) },
-  weighted_rows_direct: weighted, weighted_rows_tiled: weighted,
-  kept_gradients: keptGradients, kept_gradients_direct: keptGradients,
-  decode_sparse: {
-    constants: (from) => ({ START: from(0, 1), RAGGED: from(0, 1) }), parameters: (from) => ({ ...kept(from), base_step: from(0, 1) }), bound: ({ latents }) => ({ W_dec: tensor(latents!, undefined, 2 * latents!) }),
-    count(m, p, { START, RAGGED }) {
-      const { rows, latents, stride, k, base_step } = p as Numbers, pairs = RAGGED ? k! : pairsOf(p, {});
-      eachOf(rows!, stride!, (b, d) => { m.write('r', b, d); if (START) { m.read('base', base_step ? b : 0, d); m.do(1); } else m.read('r', b, d); });
-      each(pairs, (pair) => m.read('indices', pair));
-      eachOwn(pairs, latents!, (pair, i) => { m.read('values', pair); each(stride!, (d) => { m.read('W', i, d); m.do(2); }); });
-      offsets(m, rows!, RAGGED!);
-    },
-  },
-  latent_gradients: {
-    constants: (from) => ({ ADD: from(0, 1) }), parameters: gathered,
-    bound: ({ latents, rows }) => ({ grad_W_dec: tensor(latents!, undefined, 2 * latents!), entries: tensor(4 * rows!), g: tensor(rows!) }),
-    count(m, { latents, stride, rows }, { ADD }) {
-      each(latents! + 1, (i) => m.read('starts', i));
-      const touched = new Set<number>();
-      eachOwn(4 * rows!, latents!, (pair, i) => {
-        touched.add(i); [0, 1, 2].forEach((n) => m.read('entries', pair, n));
-        each(stride!, (d) => { m.read('g', (pair / 2) % rows!, d); m.read('xc', (pair / 2) % rows!, d); m.do(2 + 2); });
-        m.do(1);
-      });
-      each(latents!, (i) => {
-        if (ADD && !touched.has(i)) return;
-        each(stride!, (d) => { for (const one of ['dec', 'enc']) { if (ADD) m.read(one, i, d); m.write(one, i, d); m.do(2); } });
-        if (ADD) m.read('bias', i);
-        m.write('bias', i); m.write('squares', i); m.do(2);
-      });
-    },
-  },
+  weighted_rows_direct: weighted, weighted_rows_resident: weighted, weighted_rows_tiled: weighted,
+  kept_gradients: keptGradients, kept_gradients_direct: keptGradients, kept_gradients_image: keptGradients,
+  decode_sparse: decoding, decode_image: decoding,
+
+  latent_gradients: latentGradients, latent_gradients_image: latentGradients,
+
   gathered_gradients: {
     constants: (from) => ({ ADD: from(0, 1), TERM: from(0, 2) }), parameters: gathered,
     bound: ({ latents, rows, picks }) => ({ grad: tensor(latents!, undefined, 2 * latents!), entries: tensor(2 * rows! * picks!), M: tensor(rows!) }),
@@ -214,11 +220,20 @@ export const productKernels: Record<string, CountedKernel> = {
       eachOwn(pairs!, latents!, (pair, i) => { if (!KEEP_ALL) m.read('values', pair); m.change('counts', i); m.change('bitmap', pair); });
     },
   },
+  index_rank: {
+    parameters: (from) => ({ latents: from(1, 9), quads: from(1, 4) }),
+    count(m, { latents, quads }) { each(latents!, (i) => { m.read('starts', i); each(quads!, (q) => { [0, 1, 2, 3].forEach((n) => m.read('bitmap', i, q, n)); m.write('ranks', i, q); }); }); },
+  },
   index_place: {
-    constants: (from) => ({ RAGGED: from(0, 1) }), parameters: (from) => ({ ...kept(from), pairs: 2 * from(1, 12), words: 3 }), bound: ({ latents }) => ({ bitmap: tensor(latents!, undefined, 2 * latents!) }),
-    count(m, { pairs, rows, latents, words }, { RAGGED }) {
+    constants: (from) => ({ RAGGED: from(0, 1) }), parameters: (from) => ({ ...kept(from), pairs: 2 * from(1, 12), quads: from(1, 3) }), bound: ({ latents }) => ({ bitmap: tensor(latents!, undefined, 2 * latents!) }),
+    count(m, { pairs, rows, latents, quads }, { RAGGED }) {
       each(pairs!, (pair) => m.read('indices', pair)); offsets(m, rows!, RAGGED!);
-      eachOwn(pairs!, latents!, (pair, i) => { m.read('values', pair); m.read('dz', pair); m.read('starts', i); each(words!, (word) => m.read('bitmap', i, word)); [0, 1, 2].forEach((n) => m.write('entries', pair, n)); });
+      let own = 0; // pairs of a latent lie in one quad after the other
+      eachOwn(pairs!, latents!, (pair, i) => {
+        const quad = Math.floor(own++ / latents!) % quads!;
+        m.read('values', pair); m.read('dz', pair); m.read('ranks', i, quad); [0, 1, 2, 3].forEach((n) => m.read('bitmap', i, quad, n));
+        [0, 1, 2].forEach((n) => m.write('entries', pair, n));
+      });
     },
   },
   index_scan: { parameters: (from) => ({ n: from(1, 30) }), count(m, { n }) { each(n!, (i) => m.read('counts', i)); each(n! + 1, (i) => m.write('starts', i)); } },

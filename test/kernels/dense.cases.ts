@@ -5,7 +5,7 @@ import { squaredError } from '../oracle/linear.ts';
 import { dotBound, matmulTransposeA, rowNorms } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close, ok } from '../support/check.ts';
-import { drawn, fuzzed, magnitudes, normals, onBothKinds, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, magnitudes, normals, onAllKinds, run, sameBits } from '../support/kernels.ts';
 import { add, divide, multiply, type Rounded, squareRoot, subtract, sumOfSquares, within } from '../support/rounding.ts';
 
 // Around the tiles of weighted_rows_tiled, 64 rows x 64 columns x 16 terms, and the 32 columns of weighted_rows_direct.
@@ -29,7 +29,7 @@ function sparseCodes(random: RandomStream, rows: number, dSae: number, oneIn: nu
 }
 
 const weightGradients: Case[] = [1, 20].map((oneIn) => (
-  fuzzed(`weight gradients of ${oneIn === 1 ? 'dense' : 'sparse'} codes are the rows weighted by them, begun or continued, in one piece and in shards`, onBothKinds(shapes), async (gpu, random, { rows, dIn, dSae, firstRow, cuts }) => {
+  fuzzed(`weight gradients of ${oneIn === 1 ? 'dense' : 'sparse'} codes are the rows weighted by them, begun or continued, in one piece and in shards`, onAllKinds(shapes), async (gpu, random, { rows, dIn, dSae, firstRow, cuts }) => {
     const a = sparseCodes(random, rows, dSae, oneIn), M = normals(random, rows * dIn), start = normals(random, dSae * dIn);
     const batch = new Float32Array((firstRow + rows) * dIn).fill(NaN); // rows before the first are not to be read
     batch.set(M, firstRow * dIn);
@@ -58,7 +58,7 @@ const weightGradients: Case[] = [1, 20].map((oneIn) => (
   })
 ));
 
-const decoding: Case = fuzzed('dense decoding writes the rows that it is told to', onBothKinds(shapes), async (gpu, random, { rows, dIn, dSae, firstRow, cuts }) => {
+const decoding: Case = fuzzed('dense decoding writes the rows that it is told to', onAllKinds(shapes), async (gpu, random, { rows, dIn, dSae, firstRow, cuts }) => {
   const f = sparseCodes(random, rows, dSae, 4), W = normals(random, dSae * dIn), b = normals(random, dIn), before = normals(random, (firstRow + rows) * dIn);
   const decoded = async (first: number) => (await run(gpu, cuts, (bench, shardRows) => {
     const tensors = {
@@ -74,7 +74,7 @@ const decoding: Case = fuzzed('dense decoding writes the rows that it is told to
 
 const squares: Case[] = [0, 1, 2].map((others) => (
   fuzzed(`squares of a latent's gradients, ${others} of vectors besides its bias, and what reaches the decoder through its norm`,
-    onBothKinds(shapes.map(({ dIn, dSae, cuts }, n) => ({ dIn, dSae, cuts, norms: n % 3 !== 1 }))), async (gpu, random, { dIn, dSae, cuts, norms }) => {
+    onAllKinds(shapes.map(({ dIn, dSae, cuts }, n) => ({ dIn, dSae, cuts, norms: n % 3 !== 1 }))), async (gpu, random, { dIn, dSae, cuts, norms }) => {
       const W = normals(random, dSae * dIn), dec = normals(random, dSae * dIn), enc = normals(random, dSae * dIn);
       if (dSae > 2) W.fill(0, dIn, 2 * dIn); // a row without a direction
       const pitch = padded(dSae);
@@ -105,7 +105,7 @@ const squares: Case[] = [0, 1, 2].map((others) => (
     })
 ));
 
-const errors: Case = fuzzed('a reconstruction becomes the gradient of its squared error', onBothKinds(shapes), async (gpu, random, { rows, dIn, firstRow }) => {
+const errors: Case = fuzzed('a reconstruction becomes the gradient of its squared error', onAllKinds(shapes), async (gpu, random, { rows, dIn, firstRow }) => {
   const batch = firstRow + rows + 1;
   const t = normals(random, batch * dIn), r = normals(random, batch * dIn);
   const found = await run(gpu, [], (bench) => {
@@ -127,7 +127,7 @@ const errors: Case = fuzzed('a reconstruction becomes the gradient of its square
   }), 'losses');
 });
 
-const residuals: Case = fuzzed('residuals of a chunk are those of its rows, with as many active latents as they are told', onBothKinds(shapes), async (gpu, random, { rows, dIn, firstRow }) => {
+const residuals: Case = fuzzed('residuals of a chunk are those of its rows, with as many active latents as they are told', onAllKinds(shapes), async (gpu, random, { rows, dIn, firstRow }) => {
   const batch = firstRow + rows + 2, active = Float32Array.from({ length: batch }, () => random.below(50));
   const data = { t: normals(random, batch * dIn), r: normals(random, batch * dIn), g: normals(random, batch * dIn), rowAffine: normals(random, batch * 2), stats: normals(random, batch * 4) };
   const mean = normals(random, dIn);

@@ -3,7 +3,7 @@ import { entryWords, keptGradients, latentGradients, type LatentRange, noLatent 
 import { dotBound, matmulTransposeA, matmulTransposeB } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close } from '../support/check.ts';
-import { drawn, fuzzed, keptPairs, layouts, magnitudes, normals, onBothKinds, pairTensors, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, keptPairs, layouts, magnitudes, normals, onAllKinds, pairTensors, run, sameBits } from '../support/kernels.ts';
 import { sumOfSquares, within } from '../support/rounding.ts';
 
 const shapes = [
@@ -17,7 +17,7 @@ const shapes = [
 ];
 
 const keptPairGradients: Case[] = [true, false].map((relu) => (
-  fuzzed(`kept gradients are g . W_dec of every kept pair${relu ? ', zero where its value is not positive' : ''}`, onBothKinds(shapes), async (gpu, random, { rows, k, dIn, dSae, cuts }) => {
+  fuzzed(`kept gradients are g . W_dec of every kept pair${relu ? ', zero where its value is not positive' : ''}`, onAllKinds(shapes), async (gpu, random, { rows, k, dIn, dSae, cuts }) => {
     const g = normals(random, rows * dIn), W = normals(random, dSae * dIn);
     const all = matmulTransposeB(Float64Array.from(g), Float64Array.from(W), rows, dIn, dSae);
     const sizes = matmulTransposeB(magnitudes(g), magnitudes(W), rows, dIn, dSae);
@@ -43,7 +43,7 @@ const keptPairGradients: Case[] = [true, false].map((relu) => (
 ));
 
 const weightGradients: Case[] = [false, true].map((addTo) => (
-  fuzzed(`weight gradients ${addTo ? 'add to what is there' : 'sum the pairs of every latent'}, in one piece and in shards`, onBothKinds(shapes), async (gpu, random, { rows, k, dIn, dSae, cuts }) => {
+  fuzzed(`weight gradients ${addTo ? 'add to what is there' : 'sum the pairs of every latent'}, in one piece and in shards`, onAllKinds(shapes), async (gpu, random, { rows, k, dIn, dSae, cuts }) => {
     const { indices } = keptPairs(random, rows, k, dSae);
     const g = normals(random, rows * dIn), xc = normals(random, rows * dIn);
     const start = { W_dec: normals(random, dSae * dIn), W_enc: normals(random, dSae * dIn), b_enc: normals(random, 2 * padded(dSae)) };
@@ -70,7 +70,7 @@ const weightGradients: Case[] = [false, true].map((addTo) => (
       const given = (name: keyof typeof start) => (addTo ? { data: start[name] } : {});
       const tensors = {
         counts: bench.tensor('counts', 1, dSae, { dtype: 'u32' }), starts: bench.tensor('starts', 1, dSae + 1, { data: starts }),
-        entries: bench.tensor('entries', rows * k, entryWords, { data: entries, stride: entryWords }), bitmap: bench.tensor('bitmap', 1, 1, { dtype: 'u32' }),
+        entries: bench.tensor('entries', rows * k, entryWords, { data: entries, stride: entryWords }), bitmap: bench.tensor('bitmap', 1, 1, { dtype: 'u32' }), ranks: bench.tensor('ranks', 1, 1, { dtype: 'u32' }),
         g: bench.tensor('g', rows, dIn, { data: g }), xc: bench.tensor('xc', rows, dIn, { data: xc }),
         W_dec: bench.tensor('grad W_dec', dSae, dIn, { ...given('W_dec'), shardRows }), W_enc: bench.tensor('grad W_enc', dSae, dIn, { ...given('W_enc'), shardRows }),
         b_enc: bench.tensor('grad b_enc', 1, 2 * padded(dSae), given('b_enc')),

@@ -12,6 +12,7 @@ const shapes = [
   { rows: 33, k: 5, dSae: 1023, cuts: [1000] },
   { rows: 129, k: 7, dSae: 1024, cuts: [128, 257] },
   { rows: 65, k: 1, dSae: 1025, cuts: [1024] }, // most latents are empty
+  { rows: 257, k: 9, dSae: 40, cuts: [7] }, // three times 128 rows, the last begun
   { rows: 8, k: 64, dSae: 3001, cuts: [999] },
   ...drawn(3, (from) => ({ rows: from(1, 200), k: from(1, 20), dSae: from(20, 2500), cuts: [from(16, 900)] })),
 ];
@@ -27,6 +28,7 @@ export const cases: Case[] = [false, true].map((keepAll) => (
           counts: bench.tensor('counts', 1, dSae, { data: new Uint32Array(dSae) }), starts: bench.tensor('starts', 1, dSae + 1, { dtype: 'u32' }),
           entries: bench.tensor('entries', pairRows * columns, entryWords, { dtype: 'u32', stride: entryWords }),
           bitmap: bench.tensor('bitmap', dSae, Math.ceil(rows / 32), { data: new Uint32Array(dSae * Math.ceil(rows / 32)), shardRows }),
+          ranks: bench.tensor('ranks', dSae, Math.ceil(rows / 128), { dtype: 'u32', shardRows }),
         };
         return { tensors, record: (rec) => invertPairs(rec, tensors, tensors, rows, keepAll) };
       });

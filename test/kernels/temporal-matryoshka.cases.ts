@@ -13,7 +13,7 @@ import { fuzzed, normals, sameBits } from '../support/kernels.ts';
 import { type LinearWeights, randomTopk } from '../support/topk-problem.ts';
 
 interface Shape {
-  adapter: 'software' | 'hardware';
+  adapter?: 'software' | 'hardware' | undefined;
   rows: number;
   dIn: number;
   dSae: number;
@@ -103,7 +103,7 @@ const sharded: Case = {
   async run(gpu) {
     const small = await Gpu.open({ maxBindingBytes: 24 * 1024 }); // 400 latents of d_in 20 take 32
     try {
-      await fuzzed('', [{ ...base, dSae: 400, rows: 24, dead: 0 }], async (_, random, shape) => {
+      await fuzzed('', [{ ...base, adapter: undefined, dSae: 400, rows: 24, dead: 0 }], async (_, random, shape) => {
         const { weights, input, frames, previous } = drawStep(random, shape);
         const problem = { config: configs(shape).config, weights, frames, previous, input };
         const [whole, cut] = [await runStep(gpu, problem), await runStep(small, problem)];

@@ -2,6 +2,7 @@
 import { type Gpu, padded, type Recorder, type Shard, Tensor } from '../../src/gpu/index.ts';
 import { shardBytes } from '../../src/gpu/tensor.ts';
 import { noLatent, type Pairs } from '../../src/kernels/index.ts';
+import { imageLanes } from '../../src/kernels/shapes.ts';
 import { RandomStream } from '../../src/random.ts';
 import { runtime } from '../../src/runtime/index.ts';
 import type { Case } from './case.ts';
@@ -12,12 +13,15 @@ export const seed = Number(runtime.environment('COCHLEA_SEED') ?? 20261122);
 
 const dataStream = 1000, shapeStream = 1001;
 
-/** Launchers choose kernels by the kind of adapter. Any adapter runs those of both, and a suite sees one adapter. */
-type Kind = 'software' | 'hardware';
+/**
+ * Launchers choose kernels by the kind of adapter. Any adapter runs those of software and hardware, and one with subgroups of four or eight also those that
+ * gather from images; a suite sees one adapter.
+ */
+type Kind = 'software' | 'images' | 'hardware';
 
-/** Every shape with the kernels for software adapters, then with those for hardware. */
-export function onBothKinds<S>(shapes: readonly S[]): (S & { adapter: Kind })[] {
-  return (['software', 'hardware'] as const).flatMap((adapter) => shapes.map((shape) => ({ ...shape, adapter })));
+/** Every shape with the kernels for software adapters, of both kinds, then with those for hardware. */
+export function onAllKinds<S>(shapes: readonly S[]): (S & { adapter: Kind })[] {
+  return (['software', 'images', 'hardware'] as const).flatMap((adapter) => shapes.map((shape) => ({ ...shape, adapter })));
 }
 
 /**
@@ -28,16 +32,22 @@ export function fuzzed<S extends object>(name: string, shapes: readonly S[], che
   return {
     name,
     async run(gpu) {
-      const { software } = gpu.adapter;
+      const { software } = gpu.adapter, { gathersImages } = gpu, chosen = [...gpu.variants];
       for (const [index, shape] of shapes.entries()) {
         try {
           const { adapter } = shape as { adapter?: Kind };
-          gpu.adapter.software = adapter ? adapter === 'software' : software;
+          gpu.adapter.software = adapter ? adapter !== 'hardware' : software;
+          gpu.gathersImages = adapter ? adapter === 'images' : gathersImages;
+          gpu.variants.clear(); // another kind chooses among others
+          if (adapter === 'images' && !imageLanes(gpu)) continue;
           await check(gpu, new RandomStream(seed, dataStream, index), shape);
         } catch (error) {
           throw new Error(`${JSON.stringify(shape)} with COCHLEA_SEED=${seed}: ${(error as Error).message}`, { cause: error });
         } finally {
           gpu.adapter.software = software;
+          gpu.gathersImages = gathersImages;
+          gpu.variants.clear();
+          chosen.forEach(([name, variant]) => gpu.variants.set(name, variant));
         }
       }
     },
@@ -192,7 +202,10 @@ export class Bench {
     const collected = device.createBuffer({ label: 'collected', size: 3 * bytes, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
     let offset = 0;
     for (let pass = 0; pass < 3; pass++) {
-      for (const { shard, start } of buffers) device.queue.writeBuffer(shard.buffer, 0, start as BufferSource);
+      for (const { shard, start } of buffers) {
+        device.queue.writeBuffer(shard.buffer, 0, start as BufferSource);
+        this.#gpu.images.written(shard.buffer);
+      }
       const rec = pass < 2 ? this.#gpu.record() : folding(this.#gpu.record());
       record(rec);
       for (const { shard, start } of buffers) {

@@ -114,10 +114,10 @@ const pursuitGradients: CountOf = (_, { rows, first_pick, end_pick, latents, str
 
 export const products: Record<string, CountOf> = {
   encode_direct: encode, encode_resident: encode, encode_tiled: encode, encode_wide: encode,
-  weighted_rows_direct: weightedRows, weighted_rows_tiled: weightedRows,
-  decode_sparse: decodeSparse,
-  kept_gradients: keptGradients, kept_gradients_direct: keptGradients,
-  latent_gradients: latentGradients, gathered_gradients: gatheredGradients,
+  weighted_rows_direct: weightedRows, weighted_rows_resident: weightedRows, weighted_rows_tiled: weightedRows,
+  decode_sparse: decodeSparse, decode_image: decodeSparse,
+  kept_gradients: keptGradients, kept_gradients_direct: keptGradients, kept_gradients_image: keptGradients,
+  latent_gradients: latentGradients, latent_gradients_image: latentGradients, gathered_gradients: gatheredGradients,
   attention_scores: attentionScores, attention_values: attentionValues,
   pursuit_choose: pursuitChoose, pursuit_subtract: pursuitSubtract, pursuit_gradients: pursuitGradients,
   /** Each pick's value is added to its pair's once (pursuit_merge.wgsl). */

@@ -32,10 +32,12 @@ export const selection: Record<string, CountOf> = {
     const here = pairs! * shareOf(latents!, bound['bitmap']);
     return [0, pairs! + (1 - KEEP_ALL!) * here + RAGGED! * (rows! + 1) + 2 * Math.min(here, latents!) + 2 * here];
   },
-  /** Integers: an entry per pair, by its latent's bits (index_place.wgsl). */
-  index_place: ({ RAGGED }, { pairs, rows, latents, words }, bound) => {
-    const here = pairs! * shareOf(latents!, bound['bitmap']), touched = Math.min(here, latents!);
-    return [0, pairs! + 2 * here + RAGGED! * (rows! + 1) + touched * (1 + words!) + 3 * here];
+  /** Integers: bits of every 128 rows (index_rank.wgsl). */
+  index_rank: (_, { latents, quads }) => [0, latents! * (1 + 5 * quads!)],
+  /** Integers: an entry per pair, by the bits of its latent in its 128 rows (index_place.wgsl). */
+  index_place: ({ RAGGED }, { pairs, rows, latents, quads }, bound) => {
+    const here = pairs! * shareOf(latents!, bound['bitmap']), touched = Math.min(here, latents! * quads!);
+    return [0, pairs! + 2 * here + RAGGED! * (rows! + 1) + 5 * touched + 3 * here];
   },
   /** Integers (index_scan.wgsl). */
   index_scan: (_, { n }) => [0, 2 * n! + 1],

@@ -174,16 +174,16 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
     return tensor;
   };
   const perShard = shardRows(gpu, dIn, dSae, batch);
-  const weight = (label: string): Tensor => own(weightTensor(gpu, label, dIn, dSae, perShard));
+  const weight = (label: string, gathered = false): Tensor => own(weightTensor(gpu, label, dIn, dSae, perShard, gathered));
   const vector = (label: string, n: number, dtype?: 'u32'): Tensor => own(vectorTensor(gpu, label, n, dtype));
-  const frames = (label: string): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: batch, columns: dIn }));
+  const frames = (label: string, gathered = false): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: batch, columns: dIn, gathered }));
   const withGradients = (label: string, pairs: Pairs): KeptPairs & { index: InverseIndex } => ({
     ...pairs,
     dz: own(compactTensor(gpu, `${label} gradients`, pairs.values.rows, pairs.values.columns)),
     index: inverseIndexTensors(gpu, own, label, { dSae, batch, pairs: pairs.values.rows * pairs.values.columns, perShard }),
   });
 
-  const W_enc = weight('W_enc'), W_dec = weight('W_dec');
+  const W_enc = weight('W_enc'), W_dec = weight('W_dec', true);
   const b_enc = vector('b_enc', dSae), b_dec = vector('b_dec', dIn);
   const gradients = { W_enc: weight('grad W_enc'), W_dec: weight('grad W_dec'), b_enc: vector('grad b_enc', 2 * padded(dSae)) };
   const gradBDec = vector('grad b_dec', dIn);
@@ -201,15 +201,15 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
   const main = withGradients('kept', selection.kept);
   const auxiliary = hasAuxiliary ? {
     ...withGradients('auxiliary', { indices: own(compactTensor(gpu, 'auxiliary indices', batch, kAux, 'u32')), values: own(compactTensor(gpu, 'auxiliary values', batch, kAux)) }),
-    g: frames('auxiliary gradient'),
+    g: frames('auxiliary gradient', true),
   } : undefined;
   const partOfDead = hasAuxiliary && options.auxiliaryPerLevel ? vector('dead latents of a level', dSae + 1, 'u32') : undefined;
   const norms = vector('decoder norms', dSae);
   const scores = config.rescale_acts_by_decoder_norm ? { norms } : {};
-  const t = frames('target'), xc = frames('encoder input'), out = frames('reconstruction');
+  const t = frames('target'), xc = frames('encoder input', true), out = frames('reconstruction');
   const levels = widths.map((width, l): Level => {
-    const r = l < widths.length - 1 ? frames(`reconstruction of ${width} latents`) : out;
-    return { range: { from: widths[l - 1] ?? 0, end: width }, r, g: r === out ? frames('reconstruction gradient') : r };
+    const r = l < widths.length - 1 ? frames(`reconstruction of ${width} latents`, true) : out;
+    return { range: { from: widths[l - 1] ?? 0, end: width }, r, g: r === out ? frames('reconstruction gradient', true) : r };
   });
   const outermost = levels.at(-1)!, inner = levels.slice(0, -1);
   const losses = ['auxiliary_reconstruction_loss', ...inner.map(({ range }) => `inner_mse_loss_${range.end}`)];
