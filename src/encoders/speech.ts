@@ -7,10 +7,11 @@ export interface EncoderOutput {
   readonly data: Float32Array;
   /** [1, rows, width]. Of models with a CTC head in the same graph the width is the vocabulary. */
   readonly dims: readonly number[];
-  /** Rows that stand for sound: the first ones. */
+  /** [valid, width]: the rows that stand for sound, in the order of time. Of an output that has no rows (a label of the clip) all of it, as one. */
+  readonly frames: Float32Array;
   readonly valid: number;
-  /** Samples of the window, which say how much there can be to say. */
-  readonly samples: number;
+  /** Length of the window's sound, which says how much there can be to say. */
+  readonly seconds: number;
 }
 
 /** One clip up to the hook point; what follows can be run on it any number of times. */
@@ -34,6 +35,8 @@ export interface Transcript {
   readonly tokens: number[];
   /** [steps, vocabulary], row i made tokens[i] (before any were suppressed); of a CTC head [frames, vocabulary], sound only. */
   readonly logits: Float32Array;
+  /** What the decoder was given to start with: start token, language, task; empty of a CTC head. */
+  readonly prompt: readonly number[];
 }
 
 /** What turns an encoder's output into words. */
@@ -42,12 +45,14 @@ export interface SpeechHead {
   /** Logits per token or frame. */
   readonly vocabulary: number;
   /**
-   * Teacher forcing: logits [tokens.length, vocabulary], row i predicts tokens[i] from those before it. The start tokens are the
-   * head's own and not among them. Throws CochleaError `usage` for a CTC head, whose frames do not depend on tokens.
+   * Teacher forcing in one pass: logits [tokens.length, vocabulary], row i predicts tokens[i] from the prompt and the tokens before
+   * it. Throws CochleaError `usage` for a CTC head, whose frames do not depend on tokens, `not-finite` when the decoder makes NaN.
+   * @param prompt the head's own unless given. Whisper's names the language that the model hears: what is compared between two
+   * outputs wants the prompt of one of them
    */
-  forced(output: EncoderOutput, tokens: readonly number[]): Promise<Float32Array>;
-  /** Greedy decoding; of equal logits the smaller token. */
-  transcribe(output: EncoderOutput): Promise<Transcript>;
+  forced(output: EncoderOutput, tokens: readonly number[], prompt?: readonly number[]): Promise<Float32Array>;
+  /** Greedy decoding; of equal logits the smaller token. Throws CochleaError `not-finite` as `forced`. */
+  transcribe(output: EncoderOutput, prompt?: readonly number[]): Promise<Transcript>;
   /** The words of tokens, special tokens left out. */
   text(tokens: readonly number[]): string;
   /** The tokens of words as in training, with the end token; undefined where the tokenizer only decodes. */

@@ -1,0 +1,65 @@
+/** A graph in two at a tensor: what makes the tensor, and what is made from it. */
+import { CochleaError } from '../errors.ts';
+import { cutAt, type GraphNode, type Model, type ValueInfo } from './graph.ts';
+import { concatenate, writeField } from './wire.ts';
+
+/**
+ * What follows a tensor, on the way to an output: its nodes, and the tensors that they read and that do not come of the tensor, such
+ * as a residual stream beside it, tables of positions, masks and sizes. Those made of constants alone belong to the part itself; the
+ * others are `carried`: they come from the part before it, so that nothing that follows from the sound is computed twice.
+ */
+export interface Continuation {
+  readonly nodes: readonly GraphNode[];
+  readonly carried: readonly string[];
+}
+
+/** Throws CochleaError `hook` when the output does not depend on the tensor. */
+export function continuation(model: Model, tensor: string, output: string): Continuation {
+  const { nodes } = cutAt(model, [output]);
+  const sources = new Set(model.inputs.map(({ name }) => name));
+  const fromSound = new Set(sources), fromTensor = new Set([tensor]);
+  const behind = new Set<GraphNode>();
+  for (const node of nodes) { // in order of computation
+    const reads = [...node.inputs, ...node.captures];
+    if (reads.some((name) => fromSound.has(name))) for (const made of node.outputs) fromSound.add(made);
+    if (node.outputs.includes(tensor) || !reads.some((name) => fromTensor.has(name))) continue;
+    behind.add(node);
+    for (const made of node.outputs) fromTensor.add(made);
+  }
+  if (!fromTensor.has(output)) {
+    throw new CochleaError('hook', `${model.file}: the model's output '${output}' does not depend on '${tensor}'`, 'choose another hook');
+  }
+  const carried = new Set<string>(), constant = new Set<string>();
+  for (const node of behind) {
+    for (const name of [...node.inputs, ...node.captures]) {
+      if (name !== '' && !fromTensor.has(name)) (fromSound.has(name) ? carried : constant).add(name);
+    }
+  }
+  const own = new Set(behind);
+  for (const node of [...nodes].reverse()) {
+    if (!node.outputs.some((name) => constant.has(name))) continue;
+    own.add(node);
+    for (const name of [...node.inputs, ...node.captures]) constant.add(name);
+  }
+  return { nodes: nodes.filter((node) => own.has(node)), carried: [...carried] };
+}
+
+/** By TensorProto.DataType. */
+const typeNames = [
+  '', 'float32', 'uint8', 'int8', 'uint16', 'int16', 'int32', 'int64', 'string', 'bool', 'float16', 'float64', 'uint32', 'uint64',
+];
+
+/** An input as a graph declares it; '?' stands for a size of no name. */
+export function declareInput(name: string, type: string, shape: readonly (number | string)[], file: string): ValueInfo {
+  const number = typeNames.indexOf(type);
+  if (number < 1) throw new CochleaError('hook', `${file}: tensor '${name}' holds ${type}, which cannot be handed on`, 'choose another hook');
+  const dims = shape.map((size) => writeField(1, size === '?' ? [] : [typeof size === 'number' ? writeField(1, size) : writeField(2, size)]));
+  const raw = concatenate([writeField(1, name), writeField(2, [writeField(1, [writeField(1, number), writeField(2, dims)])])]);
+  return { name, type: number, shape, raw };
+}
+
+/** A part of a model as a model: `inputs` are what it is given, `output` what it makes. */
+export function partOf(model: Model, { nodes }: Continuation, inputs: readonly ValueInfo[], output: string): Model {
+  const given = new Set(inputs.map(({ name }) => name));
+  return cutAt({ ...model, nodes, inputs, valueInfo: model.valueInfo.filter(({ name }) => !given.has(name)) }, [output]);
+}
