@@ -12,7 +12,7 @@ import { cutAt, type Model } from './graph.ts';
 import { findHooks, resolveHook } from './hooks.ts';
 import { openHead } from './heads/index.ts';
 import { resolveModel } from './models.ts';
-import { openSession, type HeldTensor, type RunOutput, type Session } from './session.ts';
+import { openSession, type HeldTensor, type RunInput, type RunOutput, type Session } from './session.ts';
 import type { EncoderOutput, SpliceableModel, SpliceableOptions, SplicedClip } from './speech.ts';
 import { continuation, declareInput, partOf } from './split.ts';
 import { detachWeights, readModel } from './weights.ts';
@@ -24,7 +24,7 @@ interface HeldWindow {
   readonly seconds: number;
   /** The hook tensor. */
   readonly own: RunOutput;
-  readonly carried: Readonly<Record<string, HeldTensor>>;
+  readonly carried: Readonly<Record<string, HeldTensor | RunInput>>;
 }
 
 /** The hook tensor with `frames` [valid, dIn] in place of its rows of sound; the inverse of `framesOf`. */
@@ -53,10 +53,15 @@ export async function openSpliceable(options: SpliceableOptions): Promise<Splice
   const { model, sha256 } = await readModel(path);
   const hook = resolveHook(model, findHooks(model), options.hook, options.model);
   const output = ownOutput(model), rest = continuation(model, hook.tensor, output);
-  const before = cutAt(model, [hook.tensor, ...rest.carried]);
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const familyOptions: FamilyOptions = { ...await readStated(path), ...given };
-  const family = chooseFamily(model, cutAt(model, [hook.tensor]), familyOptions);
+  const whole = cutAt(model, [output]), inputs = new Map(whole.inputs.map((input) => [input.name, input]));
+  const before = cutAt(model, [hook.tensor, ...rest.carried.filter((tensor) => !inputs.has(tensor))]);
+  const stated = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const familyOptions: FamilyOptions = { ...await readStated(path), ...stated };
+  const family = chooseFamily(model, { ...cutAt(model, [hook.tensor]), inputs: whole.inputs }, familyOptions);
+  const feed = (samples: Float32Array): { all: Record<string, RunInput>; first: Record<string, RunInput> } => {
+    const all = family.feed(samples);
+    return { all, first: Object.fromEntries(before.inputs.map(({ name }) => [name, all[name]!])) };
+  };
   checkClocks(model, [hook, { ...hook, name: 'encoder.out', tensor: output }], (part) => chooseFamily(model, part, familyOptions));
   const folder = runtime.paths.dirname(path);
 
@@ -76,12 +81,12 @@ export async function openSpliceable(options: SpliceableOptions): Promise<Splice
     if (!layout) {
       const silence = new Float32Array(family.fewestSamples + Math.ceil(4 * family.hop));
       const { rows } = family.windows(silence.length)[0]!;
-      layout = observedLayout((await first.run(family.feed(silence))).get(hook.tensor)!, rows, hook, family, path);
+      const made = (await first.pass(feed(silence).first)).get(hook.tensor)!;
+      layout = observedLayout(first.read(hook.tensor, made), rows, hook, family, path);
     }
     const own = layout;
-    const inputs = [hook.tensor, ...rest.carried].map((tensor) =>
-      declareInput(tensor, first.types.get(tensor)!, first.shapes.get(tensor)!, path));
-    const second = output === hook.tensor ? undefined : await open(partOf(model, rest, inputs, output));
+    const given = [hook.tensor, ...rest.carried].map((tensor) => inputs.get(tensor) ?? declareInput(tensor, first.types.get(tensor)!, first.shapes.get(tensor)!, path));
+    const second = output === hook.tensor ? undefined : await open(partOf(model, rest, given, output));
 
     const outputOf = ({ data, dims }: RunOutput, { window, seconds }: HeldWindow): EncoderOutput => {
       const width = dims.at(-1)!, rows = data.length / width;
@@ -91,8 +96,8 @@ export async function openSpliceable(options: SpliceableOptions): Promise<Splice
       return { data, dims, frames: frames.subarray(0, window.valid * width), valid: window.valid, seconds };
     };
     const hold = async (samples: Float32Array, window: Window, firstRow: number): Promise<HeldWindow> => {
-      const held = await first.pass(family.feed(samples.subarray(window.from, window.to)));
-      const carried = Object.fromEntries(rest.carried.map((tensor) => [tensor, held.get(tensor)!]));
+      const { all, first: own } = feed(samples.subarray(window.from, window.to)), held = await first.pass(own);
+      const carried = Object.fromEntries(rest.carried.map((tensor) => [tensor, held.get(tensor) ?? all[tensor]!]));
       return {
         window, firstRow, seconds: (window.to - window.from) / family.sampleRate, own: first.read(hook.tensor, held.get(hook.tensor)!), carried,
       };

@@ -4,9 +4,16 @@ import { cutAt, type GraphNode, type Model, type ValueInfo } from './graph.ts';
 import { concatenate, writeField } from './wire.ts';
 
 /**
+ * They put numbers elsewhere or scale them. ONNX Runtime makes one operation of them and the product that reads them, which rounds
+ * otherwise than the two; so they stand on the side of what reads them.
+ */
+const placing = ['Transpose', 'Reshape', 'Unsqueeze', 'Squeeze', 'Flatten', 'Expand', 'Identity', 'Cast'];
+const scaling = ['Mul', 'Div'];
+
+/**
  * What follows a tensor, on the way to an output: its nodes, and the tensors that they read and that do not come of the tensor, such
  * as a residual stream beside it, tables of positions, masks and sizes. Those made of constants alone belong to the part itself; the
- * others are `carried`: they come from the part before it, so that nothing that follows from the sound is computed twice.
+ * others are `carried`: they come from the part before it, or are inputs of the model, so that no work is done twice.
  */
 export interface Continuation {
   readonly nodes: readonly GraphNode[];
@@ -29,18 +36,22 @@ export function continuation(model: Model, tensor: string, output: string): Cont
   if (!fromTensor.has(output)) {
     throw new CochleaError('hook', `${model.file}: the model's output '${output}' does not depend on '${tensor}'`, 'choose another hook');
   }
-  const carried = new Set<string>(), constant = new Set<string>();
-  for (const node of behind) {
-    for (const name of [...node.inputs, ...node.captures]) {
-      if (name !== '' && !fromTensor.has(name)) (fromSound.has(name) ? carried : constant).add(name);
-    }
-  }
-  const own = new Set(behind);
+  const needed = new Set<string>(), carried = new Set<string>(), own = new Set<GraphNode>();
+  const isNeeded = (node: GraphNode): boolean => node.outputs.some((name) => needed.has(name));
   for (const node of [...nodes].reverse()) {
-    if (!node.outputs.some((name) => constant.has(name))) continue;
+    if (!behind.has(node)) {
+      if (!isNeeded(node)) continue;
+      const varying = node.inputs.filter((name) => fromSound.has(name));
+      const cheap = placing.includes(node.op) || (scaling.includes(node.op) && varying.length < 2);
+      if (node.outputs.some((name) => fromSound.has(name)) && !cheap) {
+        for (const name of node.outputs) if (needed.has(name)) carried.add(name);
+        continue;
+      }
+    }
     own.add(node);
-    for (const name of [...node.inputs, ...node.captures]) constant.add(name);
+    for (const name of [...node.inputs, ...node.captures]) if (name !== '' && name !== tensor) needed.add(name);
   }
+  for (const name of sources) if (needed.has(name)) carried.add(name);
   return { nodes: nodes.filter((node) => own.has(node)), carried: [...carried] };
 }
 
