@@ -16,7 +16,10 @@ export interface EncoderOutput {
 
 /** One clip up to the hook point; what follows can be run on it any number of times. */
 export interface SplicedClip {
-  /** [rows, dIn]: the frames at the hook point that are sound, no padding, of all windows one behind the other. */
+  /**
+   * [rows, dIn]: the frames at the hook point that are sound, no padding, of all windows one behind the other. In models of float16 not
+   * rounded to it, as the model does not round them on their way.
+   */
   readonly frames: Float32Array;
   readonly rows: number;
   /** The windows that a clip was cut into, in order; their rows sum to `rows`. */
