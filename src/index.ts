@@ -28,6 +28,7 @@ export { verifyFolder } from './jobs/verify.ts';
 export { extractActivations, type ExtractOptions, type ExtractResult } from './jobs/extract.ts';
 export { loaders, type LoadOptions, type PretrainedSae, readPretrained, type Release, releases, writers } from './pretrained/index.ts';
 export { writeEventFiles } from './jobs/tensorboard.ts';
+export { transcribe, type TranscribedClip, type TranscribeOptions, type TranscribeResult } from './jobs/transcribe.ts';
 export { type Recipe, recipeConfig, recipeOf, recipes, recipesPage, recipeText } from './recipes/index.ts';
 export { runtime } from './runtime/index.ts';
 export {

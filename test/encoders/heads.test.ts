@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { openSpliceable, type EncoderOutput, type SpeechHead, type SpliceableModel, type SpliceableOptions } from '../../src/encoders/index.ts';
 import { fails } from './fails.ts';
+import { ctcConfig, ctcVocabulary, spoken, tinyCtc } from './tiny-ctc.ts';
 import { decoderGraphs, plainLogits, tinyDecoder } from './tiny-decoder.ts';
-import { integers, model, node, tensor, tinyEncoder, value, type GraphParts } from './tiny-onnx.ts';
+import { model, node, tensor, tinyEncoder, value, type GraphParts } from './tiny-onnx.ts';
 
 const sound = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * i * 1e-3));
 const close = (actual: Float32Array, expected: readonly Float64Array[]) => {
@@ -190,36 +191,21 @@ describe('CTC heads', () => {
     folder = await mkdtemp(join(tmpdir(), 'cochlea-ctc-'));
   });
   after(() => rm(folder, { recursive: true }));
-  const vocab = { '<pad>': 0, '<s>': 1, '</s>': 2, '<unk>': 3, '|': 4, A: 5, B: 6, C: 7 };
-  /** Frames are pairs of samples; each gives token `sample` the largest logit: -(token - sample)^2, but for a constant. */
-  const graphOf = (): GraphParts => ({
-    nodes: [
-      node('Unsqueeze', ['input_values', 'one'], ['channel']), node('Conv', ['channel', 'kernel'], ['c'], { attributes: { kernel_shape: [2], strides: [2] } }),
-      node('Transpose', ['c'], ['stream'], { attributes: { perm: [0, 2, 1] } }), node('Mul', ['stream', 'slopes'], ['scaled']), node('Add', ['scaled', 'offsets'], ['logits']),
-    ],
-    tensors: [
-      integers('one', [1]), tensor('kernel', [1, 1, 2], [1, 0]), tensor('slopes', [8], Float32Array.from({ length: 8 }, (_, i) => 2 * i)),
-      tensor('offsets', [8], Float32Array.from({ length: 8 }, (_, i) => -i * i)),
-    ],
-    inputs: [value('input_values', ['batch', 'samples'])], outputs: [value('logits', ['batch', 'frames', 8])],
-  });
-  const said = (tokens: readonly number[]) => Float32Array.from(tokens.flatMap((token) => [token, 0]));
   const save = async (name: string, files: Record<string, unknown>) => {
     await mkdir(join(folder, name));
-    await writeFile(join(folder, name, 'model.onnx'), model(graphOf()));
+    await writeFile(join(folder, name, 'model.onnx'), model(tinyCtc()));
     for (const [file, content] of Object.entries(files)) await writeFile(join(folder, name, file), JSON.stringify(content));
     return { model: join(folder, name), hook: 'stream' };
   };
-  const config = { architectures: ['Wav2Vec2ForCTC'], pad_token_id: 0 };
 
   for (const [what, files] of [
-    ['vocab.json', { 'config.json': config, 'vocab.json': vocab, 'tokenizer_config.json': { pad_token: '<pad>', word_delimiter_token: '|' } }],
-    ['tokenizer.json', { 'config.json': config, 'tokenizer.json': { model: { vocab: { ...vocab, C: undefined } }, added_tokens: [{ id: 7, content: 'C' }] } }],
+    ['vocab.json', { 'config.json': ctcConfig, 'vocab.json': ctcVocabulary, 'tokenizer_config.json': { pad_token: '<pad>', word_delimiter_token: '|' } }],
+    ['tokenizer.json', { 'config.json': ctcConfig, 'tokenizer.json': { model: { vocab: { ...ctcVocabulary, C: undefined } }, added_tokens: [{ id: 7, content: 'C' }] } }],
   ] as const) {
     test(`repeats collapse, blanks part them, the delimiter parts words: ${what}`, async () => {
       const spliceable = await openSpliceable(await save(what, files)), { head } = spliceable;
       assert.deepEqual([head!.kind, head!.vocabulary], ['ctc', 8]);
-      const clip = await spliceable.open(said([0, 5, 5, 0, 5, 6, 4, 4, 7, 7, 3, 2, 0, 7, 0])), [output] = await clip.rest(clip.frames);
+      const clip = await spliceable.open(spoken([0, 5, 5, 0, 5, 6, 4, 4, 7, 7, 3, 2, 0, 7, 0])), [output] = await clip.rest(clip.frames);
       const { tokens, logits } = await head!.transcribe(output!);
       assert.deepEqual(tokens, [5, 5, 6, 4, 7, 3, 2, 7]);
       assert.equal(head!.text(tokens), 'AAB CC');
@@ -234,17 +220,17 @@ describe('CTC heads', () => {
   }
 
   test('of equal logits the smaller token wins', async () => {
-    const spliceable = await openSpliceable(await save('ties', { 'config.json': config, 'vocab.json': vocab }));
-    const clip = await spliceable.open(said([5.5, 0, 6.5])), [output] = await clip.rest(clip.frames);
+    const spliceable = await openSpliceable(await save('ties', { 'config.json': ctcConfig, 'vocab.json': ctcVocabulary }));
+    const clip = await spliceable.open(spoken([5.5, 0, 6.5])), [output] = await clip.rest(clip.frames);
     assert.deepEqual((await spliceable.head!.transcribe(output!)).tokens, [5, 6]);
     await spliceable.close();
   });
 
   test('an encoder alone has no head; a CTC model without its vocabulary says what is missing', async () => {
-    const alone = await openSpliceable(await save('alone', { 'config.json': { architectures: ['HubertModel'] }, 'vocab.json': vocab }));
+    const alone = await openSpliceable(await save('alone', { 'config.json': { architectures: ['HubertModel'] }, 'vocab.json': ctcVocabulary }));
     assert.equal(alone.head, undefined);
     await alone.close();
-    await assert.rejects(openSpliceable(await save('mute', { 'config.json': config })), fails('file-missing', /a CTC model without vocab\.json or tokenizer\.json/));
+    await assert.rejects(openSpliceable(await save('mute', { 'config.json': ctcConfig })), fails('file-missing', /a CTC model without vocab\.json or tokenizer\.json/));
     await assert.rejects(
       openSpliceable(await save('blankless', { 'config.json': { architectures: ['HubertForCTC'] }, 'vocab.json': { A: 0, B: 1 } })), fails('model', /nothing says which token is the blank/),
     );
