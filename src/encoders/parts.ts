@@ -19,44 +19,57 @@ export interface Parts {
   close(): Promise<void>;
 }
 
+/** Sessions that are closed together. */
+function sessionsOf(path: string, threads: number | undefined) {
+  const sessions: Session[] = [];
+  return {
+    async open(part: Model): Promise<Session> {
+      const session = await openSession(await detachWeights(part, runtime.paths.dirname(path)), path, threads);
+      sessions.push(session);
+      return session;
+    },
+    async close(): Promise<void> {
+      for (const session of sessions.splice(0)) await session.close();
+    },
+  };
+}
+
+/** How the two are run; apart from what opens them, so that the file's bytes are not kept. */
+function run(first: Session, second: Session | undefined, taken: ReadonlySet<string>, tensor: string, beside: readonly string[], output: string): Pick<Parts, 'before' | 'behind'> {
+  return {
+    async before(inputs) {
+      const held = await first.pass(Object.fromEntries(Object.entries(inputs).filter(([name]) => taken.has(name))));
+      return { tensor: first.read(tensor, held.get(tensor)!), carried: Object.fromEntries(beside.map((name) => [name, held.get(name) ?? inputs[name]!])) };
+    },
+    behind: async (other, carried) => (second ? (await second.run({ ...carried, [tensor]: other })).get(output)! : other),
+  };
+}
+
 /**
  * Cuts a model at a tensor that one of its nodes makes. Both parts give the bits that the whole gives, unless the tensor lies in the
  * midst of operations that ONNX Runtime replaces by one, such as a GELU written out: then those of the whole that shows the tensor too.
  * Throws CochleaError `hook` when the output does not depend on the tensor.
  */
 export async function openParts(model: Model, tensor: string, output: string, path: string, threads: number | undefined): Promise<Parts> {
-  const behind = continuation(model, tensor, output), inputs = new Map(model.inputs.map((input) => [input.name, input]));
-  const handed = [tensor, ...behind.carried], made = handed.filter((name) => !inputs.has(name));
-  const sessions: Session[] = [];
-  const open = async (part: Model): Promise<Session> => {
-    const session = await openSession(await detachWeights(part, runtime.paths.dirname(path)), path, threads);
-    sessions.push(session);
-    return session;
-  };
-  const close = async (): Promise<void> => {
-    for (const session of sessions.splice(0)) await session.close();
-  };
+  const follows = continuation(model, tensor, output), inputs = new Map(model.inputs.map((input) => [input.name, input]));
+  const handed = [tensor, ...follows.carried], made = handed.filter((name) => !inputs.has(name));
+  const { open, close } = sessionsOf(path, threads);
   try {
-    let first = await open(cutAt(model, made));
+    const before = cutAt(model, made);
+    let first = await open(before);
     // Of an output that is the tensor itself what counts is what leaves the session.
     const halves = new Set(output === tensor ? [] : made.filter((name) => first.types.get(name) === 'float16'));
     if (halves.size > 0) {
       await close();
       first = await open(partBefore(model, made, halves));
     }
-    const before = new Set(cutAt(model, made).inputs.map(({ name }) => name));
-    const between = (name: string): string => (halves.has(name) ? wide(name) : name);
-    const given = handed.map((name) => inputs.get(name) ?? declareInput(between(name), first.types.get(between(name))!, first.shapes.get(between(name))!, path));
-    const second = output === tensor ? undefined : await open(partBehind(model, behind, given, halves, output));
-    const own = between(tensor);
+    const between = handed.map((name) => (halves.has(name) ? wide(name) : name));
+    const given = between.map((name) => inputs.get(name) ?? declareInput(name, first.types.get(name)!, first.shapes.get(name)!, path));
+    const second = output === tensor ? undefined : await open(partBehind(model, follows, given, halves, output));
+    const [own, ...beside] = between as [string, ...string[]];
     return {
       shape: first.shapes.get(own)!, outputShape: (second ?? first).shapes.get(output)!, close,
-      async before(all) {
-        const held = await first.pass(Object.fromEntries(Object.entries(all).filter(([name]) => before.has(name))));
-        const carried = behind.carried.map((name) => [between(name), held.get(between(name)) ?? all[name]!] as const);
-        return { tensor: first.read(own, held.get(own)!), carried: Object.fromEntries(carried) };
-      },
-      behind: async (other, carried) => (second ? (await second.run({ ...carried, [own]: other })).get(output)! : other),
+      ...run(first, second, new Set(before.inputs.map(({ name }) => name)), own, beside, output),
     };
   } catch (error) {
     await close();

@@ -72,7 +72,7 @@ export interface SpliceableModel extends Pick<Encoder, 'model' | 'hook' | 'dIn' 
 }
 
 export interface SpliceableOptions extends EncoderOptions {
-  /** Whether to open the head, where there is one (yes). */
+  /** Whether to open the head, where there is one (yes); the decoder of a known model is fetched for it. */
   head?: boolean | undefined;
   /** Of Whisper's multilingual models: the language spoken, as in `en` (as generation_config.json says, else found by the model). */
   language?: string | undefined;

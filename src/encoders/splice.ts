@@ -36,11 +36,8 @@ function outputOf({ data, dims }: RunOutput, { rows, valid, from, to }: Window, 
   return { data, dims, frames: frames.subarray(0, valid * width), valid, seconds };
 }
 
-/**
- * Opens a model cut in two at a hook point, with its head where it has one.
- * Throws as `openEncoder`; CochleaError `hook` also when the model's output does not depend on the hook point or has another frame clock.
- */
-export async function openSpliceable(options: SpliceableOptions): Promise<SpliceableModel> {
+/** Everything that is read of the model's file, apart, so that the file's bytes are not kept for as long as the model is open. */
+async function openFile(options: SpliceableOptions) {
   const { name, path, source } = await resolveModel(options.model, options.onProgress);
   const { model, sha256 } = await readModel(path);
   const named = findHooks(model), hook = resolveHook(model, named, options.hook, options.model);
@@ -52,8 +49,15 @@ export async function openSpliceable(options: SpliceableOptions): Promise<Splice
   const familyOf = (cut: Model): Family => chooseFamily(model, { ...cut, inputs }, familyOptions);
   const family = familyOf(cutAt(model, [hook.tensor]));
   checkClocks(model, [hook, end], familyOf);
+  return { name, path, source, sha256, hook, family, parts: await openParts(model, hook.tensor, end.tensor, path, options.threads) };
+}
 
-  const parts = await openParts(model, hook.tensor, end.tensor, path, options.threads);
+/**
+ * Opens a model cut in two at a hook point, with its head where it has one.
+ * Throws as `openEncoder`; CochleaError `hook` also when the model's output does not depend on the hook point or has another frame clock.
+ */
+export async function openSpliceable(options: SpliceableOptions): Promise<SpliceableModel> {
+  const { name, path, source, sha256, hook, family, parts } = await openFile(options);
   try {
     let layout = promisedLayout(parts.shape, family);
     if (!layout) {

@@ -31,6 +31,8 @@ const moonshineTokensPerSecond = 6;
 const moonshineDefaults: Json = { decoder_start_token_id: 1, eos_token_id: 2 };
 
 const isToken = (value: unknown): value is number => typeof value === 'number' && Number.isInteger(value) && value >= 0;
+/** The code of a language, as in `<|en|>`. */
+const bare = (name: string): string => name.replace(/^<\|(.*)\|>$/, '$1');
 const tokensOf = (value: unknown): number[] => (Array.isArray(value) ? value.filter(isToken) : isToken(value) ? [value] : []);
 
 /**
@@ -48,7 +50,7 @@ export function decodingRules(said: Json, family: FamilyName, language: string |
   }
   const noTimestamps = isToken(all['no_timestamps_token_id']) ? all['no_timestamps_token_id'] : undefined;
   const languages = Object.entries((all['lang_to_id'] ?? {}) as Json)
-    .flatMap(([name, token]) => (isToken(token) ? [{ name: name.replace(/^<\|(.*)\|>$/, '$1'), token }] : []));
+    .flatMap(([name, token]) => (isToken(token) ? [{ name: bare(name), token }] : []));
   const transcribe = ((all['task_to_id'] ?? {}) as Json)['transcribe'];
   const promptIn = (token: number): number[] =>
     [start, token, ...(isToken(transcribe) ? [transcribe] : []), ...(noTimestamps === undefined ? [] : [noTimestamps])];
@@ -57,8 +59,8 @@ export function decodingRules(said: Json, family: FamilyName, language: string |
     .sort((a, b) => a.at - b.at).map(({ token }) => token);
 
   let prompt: number[] | undefined;
-  const wanted = language ?? (typeof all['language'] === 'string' ? all['language'] : undefined);
-  if (wanted !== undefined && language !== undefined && languages.length === 0) {
+  const wanted = language ?? (typeof all['language'] === 'string' ? bare(all['language']) : undefined);
+  if (language !== undefined && languages.length === 0) {
     throw new CochleaError('usage', `${file}: it knows no languages to choose from`, 'leave the language out');
   }
   if (languages.length > 0) {
