@@ -17,6 +17,7 @@ import { recipesCommand } from './recipes.ts';
 import { tensorboardCommand } from './tensorboard.ts';
 import { profileCommand } from './profile.ts';
 import { trainCommand } from './train.ts';
+import { transcribeCommand } from './transcribe.ts';
 import { verifyCommand } from './verify.ts';
 import { applyConfigFile } from './support/config-file.ts';
 import { reportFailure, surviveClosedOutput, usageLine } from './support/failure.ts';
@@ -31,7 +32,7 @@ const program = new Command('cochlea')
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
   .hook('preAction', (_, command) => applyConfigFile(command));
 
-for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, encodeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
+for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, encodeCommand, transcribeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
   program.addCommand(command().copyInheritedSettings(program).option('--verbose', 'show the stack of an error'));
 }
 

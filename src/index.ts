@@ -8,6 +8,9 @@
 export { ActivationStore, type ActivationInfo, ActivationWriter, exportForms, exportFrames, type ExportOptions, type ExportResult, type FrameChunk, type FrameSource, type FrameStatistics, type MixedBatch, MixingBuffer, type TargetInfo } from './activations/index.ts';
 export { type Clip, decodeSound, listClips, loadClip, logMel, resample, type Sound, spectrogram } from './audio/index.ts';
 export { type DeclaredInput, fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
+export {
+  type EncoderOutput, openSpliceable, type SpeechHead, type SpliceableModel, type SpliceableOptions, type SplicedClip, type Transcript,
+} from './encoders/index.ts';
 export { CochleaError, type ErrorCode } from './errors.ts';
 export { chooseFeatures, collectFirings, evaluate, type Evaluation, metricDefinitions, saeMetrics } from './evaluation/index.ts';
 export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeSaelensFolder, writeSafetensors } from './formats/index.ts';
@@ -25,6 +28,7 @@ export { verifyFolder } from './jobs/verify.ts';
 export { extractActivations, type ExtractOptions, type ExtractResult } from './jobs/extract.ts';
 export { loaders, type LoadOptions, type PretrainedSae, readPretrained, type Release, releases, writers } from './pretrained/index.ts';
 export { writeEventFiles } from './jobs/tensorboard.ts';
+export { transcribe, type TranscribedClip, type TranscribeOptions, type TranscribeResult } from './jobs/transcribe.ts';
 export { type Recipe, recipeConfig, recipeOf, recipes, recipesPage, recipeText } from './recipes/index.ts';
 export { runtime } from './runtime/index.ts';
 export {

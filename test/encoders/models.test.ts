@@ -110,7 +110,10 @@ describe('known models', () => {
   test('every entry names an exact version, a checksum and a licence', () => {
     for (const model of knownModels) {
       assert.match(model.package, /^@[\w-]+\/[\w-]+@\d+\.\d+\.\d+$/);
-      assert.match(model.sha256, /^[0-9a-f]{64}$/);
+      for (const { file, sha256 } of [model, model.decoder]) {
+        assert.match(file, /^dist\/model\/.*\.onnx$/);
+        assert.match(sha256, /^[0-9a-f]{64}$/);
+      }
       assert.equal(model.licence, 'MIT');
     }
     assert.equal(new Set(knownModels.map(({ name }) => name)).size, knownModels.length);
@@ -132,6 +135,12 @@ describe('known models', () => {
       return (error as CochleaError).code === 'fetch';
     });
     assert.equal(existsSync(file()), false);
+  });
+
+  test('a decoder that cannot be brought is told from its encoder', { skip: windows }, async () => {
+    await pretendNpm('exit 1');
+    const line = /cannot bring the decoder of moonshine-tiny-int8: .* take dist\/model\/tiny\/quantized\/decoder_model_merged\.onnx from/;
+    await assert.rejects(fetchModel('moonshine-tiny-int8', undefined, 'decoder'), fails('fetch', line));
   });
 
   test('without npm, that is said', { skip: windows }, async () => {
