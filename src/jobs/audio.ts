@@ -53,11 +53,10 @@ export interface AudioFrames {
 const rememberedBytes = 256 * 2 ** 20;
 
 /** Failures of one recording, which a long run survives. */
-const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'not-finite'];
+export const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'not-finite'];
 
-/** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
-export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, targetHook, audio, select = {}, take = Infinity, threads, poolSeconds, strict = false, onNotice } = options;
+/** The clips that are asked for, and what stood in the way of others. Throws what listClips throws, `file-missing` when none has the labels, and with `strict` `audio`. */
+export async function chooseClips({ audio, select = {}, take = Infinity, strict = false }: Pick<AudioOptions, 'audio' | 'select' | 'take' | 'strict'>): Promise<{ clips: Clip[]; problems: string[] }> {
   const listed = await listClips(audio);
   if (strict && listed.problems.length > 0) throw new CochleaError('audio', listed.problems[0]!, 'mend it, or leave --strict away');
   const wanted = Object.entries(select);
@@ -66,6 +65,13 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   if (clips.length === 0) {
     throw new CochleaError('file-missing', `none of ${listed.clips.length} clips has ${wanted.map(([label, value]) => `${label}=${value}`).join(' and ')}`, 'look at the labels in the manifest');
   }
+  return { clips, problems: listed.problems };
+}
+
+/** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
+export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
+  const { model, hook, targetHook, threads, poolSeconds, strict = false, onNotice } = options;
+  const { clips, problems } = await chooseClips(options);
   const hooks = targetHook === undefined ? [hook] : [hook, targetHook];
   const encoder = await openMultiEncoder({ model, hooks, features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
   const skipped: string[] = [];
@@ -73,7 +79,7 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
     skipped.push(line);
     onNotice?.(`skipped ${line}`);
   };
-  listed.problems.forEach(skip);
+  problems.forEach(skip);
   const [{ hook: { name }, dIn }, second] = [encoder.hooks[0]!, encoder.hooks[1]];
   const window = poolSeconds === undefined ? 1 : Math.max(1, Math.round(poolSeconds * encoder.frameRate));
   const targetInfo: TargetInfo | undefined = second && { hook: second.hook.name, layer: layerOf(second.hook.name), dOut: second.dIn };
