@@ -1,12 +1,16 @@
-import { Command } from 'commander';
-import { architectureOf, CochleaError, evaluate, type Evaluation, openActivations, openAudio, SAE, saeMetrics } from '../src/index.ts';
+import { Command, Option } from 'commander';
+import { architectureOf, behaviourMetrics, CochleaError, evaluate, type Evaluation, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { exactlyOne, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { describeBehaviour } from './support/behaviour.ts';
+import { exactlyOne, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
 
 interface Flags extends OutputOptions, AudioFlags {
   activations?: string;
+  behaviour?: boolean;
+  targets?: TargetKind;
+  language?: string;
   seed: number;
 }
 
@@ -15,16 +19,24 @@ export function evalCommand(): Command {
     .description('Score an SAE on frames it was not trained on')
     .argument('<sae>', 'folder of an SAE')
     .option('--activations <path>', 'held-out frames: a store, a .safetensors file with tensor `x` (for a transcoder also `y`), a .npy file, or a folder of such files or of a dataset'))
+    .option('--behaviour', 'run the rest of the model on the SAE\'s reconstructions of --audio, and score what it still does')
+    .addOption(new Option('--targets <kind>', 'with --behaviour: what its tokens are, the clips\' label `text` or the untouched model\'s own words (text where all clips have one, else own)').choices(['text', 'own']))
+    .option('--language <code>', 'with --behaviour, of models that hear several: the language spoken, as in en')
     .option('--seed <n>', 'seed of the bootstrap', wholeNumber(0), 0)
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object, with every latent\'s numbers')
-    .addHelpText('after', () => `\nMetrics:\n${saeMetrics.map(({ name, unit, definition }) => `  ${name} (${unit}): ${definition}`).join('\n')}`
+    .addHelpText('after', () => `\nMetrics:\n${defined(saeMetrics)}\n\nMetrics of --behaviour:\n${defined(behaviourMetrics)}\n${defined(recoveryScores)}`
+      + '\n\nWith --behaviour the rest of the model is run on the frames as they are, on the SAE\'s reconstructions, on those of the same SAE before its first step, on the mean frame'
+      + '\n(of the training frames where the SAE\'s folder has it, else of the evaluated ones) and on zeros. Padding is never replaced or counted. Texts are encoded as they stand: where the model would'
+      + '\nwrite capitals and stops and the text has none, its own cross-entropy is high, and a reconstruction may seem to lower it. KL does not depend on that, nor anything with --targets own.'
       + '\n\nFor a transcoder x is the target of a frame: what the frames of its second hook point hold.'
       + '\nModel and hooks default to those that the SAE was trained on.')
     .action(async (folder: string, flags: Flags) => {
+      checkFlags(flags);
       exactlyOne(['--activations', flags.activations], ['--audio', flags.audio]);
       const output = openOutput(flags);
+      if (flags.behaviour) return evalBehaviour(folder, flags, output);
       const gpu = await openGpu(output);
       try {
         const sae = await SAE.load(gpu, folder);
@@ -41,6 +53,35 @@ export function evalCommand(): Command {
         gpu.dispose();
       }
     });
+}
+
+const defined = (metrics: readonly { name: string; unit: string; definition: string }[]): string => metrics.map(({ name, unit, definition }) => `  ${name} (${unit}): ${definition}`).join('\n');
+
+function checkFlags({ behaviour, activations, poolSeconds, targetHook, targets, language }: Flags): void {
+  const refuse = (flag: string, why: string): never => {
+    throw new CochleaError('usage', `${flag} ${behaviour ? 'and --behaviour exclude each other' : 'is of --behaviour alone'}`, why);
+  };
+  if (behaviour && activations !== undefined) refuse('--activations', 'the model has to hear the recordings: give --audio');
+  if (behaviour && poolSeconds !== undefined) refuse('--pool-seconds', 'pooled rows cannot take the place of frames');
+  if (behaviour && targetHook !== undefined) refuse('--target-hook', 'what a transcoder gives cannot take the place of what it was given');
+  if (!behaviour && targets !== undefined) refuse('--targets', 'give --behaviour, or leave it away');
+  if (!behaviour && language !== undefined) refuse('--language', 'give --behaviour, or leave it away');
+}
+
+async function evalBehaviour(folder: string, flags: Flags, output: Output): Promise<void> {
+  const signal = interruptSignal();
+  const gpu = await openGpu(output);
+  try {
+    const report = await scoreBehaviour({
+      gpu, sae: folder, audio: flags.audio!, signal, seed: flags.seed, model: flags.model, hook: flags.hook, threads: flags.threads, language: flags.language, targets: flags.targets,
+      ...(flags.select && { select: flags.select }), ...(flags.take === undefined ? {} : { take: flags.take }), ...(flags.strict === undefined ? {} : { strict: flags.strict }),
+      onNotice: (line) => output.notice(line),
+      onProgress: ({ pass, clip, clips }) => output.progress(pass === 'survey' ? `listening: clip ${clip} of ${clips}` : `the rest of the model: clip ${clip} of ${clips}`),
+    });
+    output.result(describeBehaviour(report), report);
+  } finally {
+    gpu.dispose();
+  }
 }
 
 async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Output) {

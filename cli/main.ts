@@ -14,6 +14,7 @@ import { modelsCommand } from './models.ts';
 import { publishCommand } from './publish.ts';
 import { pullCommand } from './pull.ts';
 import { recipesCommand } from './recipes.ts';
+import { steerCommand } from './steer.ts';
 import { tensorboardCommand } from './tensorboard.ts';
 import { profileCommand } from './profile.ts';
 import { trainCommand } from './train.ts';
@@ -32,7 +33,7 @@ const program = new Command('cochlea')
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
   .hook('preAction', (_, command) => applyConfigFile(command));
 
-for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, encodeCommand, transcribeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
+for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, steerCommand, encodeCommand, transcribeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
   program.addCommand(command().copyInheritedSettings(program).option('--verbose', 'show the stack of an error'));
 }
 

@@ -13,17 +13,20 @@ export {
 } from './encoders/index.ts';
 export { CochleaError, type ErrorCode } from './errors.ts';
 export { chooseFeatures, collectFirings, evaluate, type Evaluation, metricDefinitions, saeMetrics } from './evaluation/index.ts';
+export { type Behaviour, behaviourMetrics, type ConditionName, conditions, editDistance, evaluateBehaviour, type Interval, type Measured, movedNames, recoveryScores, type Spread, surveyClips, type TargetKind, words } from './evaluation/index.ts';
 export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeSaelensFolder, writeSafetensors } from './formats/index.ts';
 export { Gpu, type GpuOptions } from './gpu/index.ts';
 export { type Snapshot, snapshot, type SnapshotOptions } from './hub/index.ts';
 export { openActivations } from './jobs/activations.ts';
 export { type AudioFrames, type AudioOptions, openAudio } from './jobs/audio.ts';
+export { type BehaviourJobOptions, type BehaviourReport, openSplicedSae, scoreBehaviour } from './jobs/behaviour.ts';
 export { convertSae, type ConvertOptions, type ConvertResult } from './jobs/convert.ts';
 export { type DemoOptions, type DemoResult, runDemo } from './jobs/demo.ts';
 export { encodeFile } from './jobs/encode.ts';
 export { publish, type PublishOptions, type PublishResult } from './jobs/publish.ts';
 export { fromPretrained, listSaes, pull, type PullOptions, type PullResult } from './jobs/pull.ts';
 export { reportOn, type ReportOptions } from './jobs/report.ts';
+export { steer, type SteerJobOptions, type SteerMode, steerModes, type SteerReport, usualStrengths } from './jobs/steer.ts';
 export { verifyFolder } from './jobs/verify.ts';
 export { extractActivations, type ExtractOptions, type ExtractResult } from './jobs/extract.ts';
 export { loaders, type LoadOptions, type PretrainedSae, readPretrained, type Release, releases, writers } from './pretrained/index.ts';
@@ -32,7 +35,7 @@ export { transcribe, type TranscribedClip, type TranscribeOptions, type Transcri
 export { type Recipe, recipeConfig, recipeOf, recipes, recipesPage, recipeText } from './recipes/index.ts';
 export { runtime } from './runtime/index.ts';
 export {
-  type Architecture, architectureOf, architectures, type BaseConfig, baseFields, type Compatibility, dense, type Field, inferenceArchitectures, SAE, saeConfig, type SparseActs, topkConfig, type TopkConfig,
+  addDirection, type Architecture, architectureOf, architectures, type BaseConfig, baseFields, type Compatibility, dense, type Field, inferenceArchitectures, intervene, type LatentEdit, SAE, saeConfig, type SparseActs, topkConfig, type TopkConfig,
   trainedArchitectures, type Weights,
 } from './sae/index.ts';
 export {

@@ -39,7 +39,7 @@ export function philox4x32(counter: ArrayLike<number>, key: ArrayLike<number>, o
 }
 
 /** Streams keep uses of one seed apart. A new use takes the next free number; numbers are never reused. */
-export const streams = { initialisation: 1, mixing: 2, sourceOrder: 3, bootstrap: 4, baseline: 5, resampling: 6, verification: 7 } as const;
+export const streams = { initialisation: 1, mixing: 2, sourceOrder: 3, bootstrap: 4, baseline: 5, resampling: 6, verification: 7, units: 8, steering: 9 } as const;
 
 /**
  * Word i of a stream is word (i mod 4) of philox(counter = [floor(i/4) low, floor(i/4) high, substream, stream],

@@ -60,6 +60,8 @@ export interface SpeechHead {
   text(tokens: readonly number[]): string;
   /** The tokens of words as in training, with the end token; undefined where the tokenizer only decodes. */
   readonly encode: ((text: string) => number[]) | undefined;
+  /** Of a CTC head: the token between tokens. */
+  readonly blank?: number;
 }
 
 export interface SpliceableModel extends Pick<Encoder, 'model' | 'hook' | 'dIn' | 'sampleRate' | 'frameRate'> {

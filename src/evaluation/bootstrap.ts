@@ -1,8 +1,5 @@
-import { RandomStream, streams } from '../random.ts';
 import type { ClipSums } from './clip-sums.ts';
-
-/** A 95 % percentile interval, or why there is none. */
-export type Interval = { low: number; high: number } | { low: null; high: null; reason: string };
+import { type Interval, resampledIntervals } from './resample.ts';
 
 export interface Bootstrap {
   explainedVariance: number | null;
@@ -11,14 +8,7 @@ export interface Bootstrap {
   intervals: { explainedVariance: Interval; l0: Interval };
 }
 
-/** Fewer units than this give intervals that are far too narrow. */
-const leastUnits = 5;
-
-/**
- * Explained variance with its interval and that of L0, by resampling units (clips) with replacement: frames of one clip
- * resemble each other, so that resampling frames would make the intervals too narrow. In every resample the mean x̄ is that
- * resample's own. Both intervals come from the same resamples. Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
- */
+/** Explained variance with its interval and that of L0, by resampling units (clips). In every resample the mean x̄ is that resample's own. */
 export function bootstrap(units: readonly ClipSums[], { resamples, seed }: { resamples: number; seed: number }): Bootstrap {
   const dIn = units[0].mean.length;
   const frames = units.reduce((sum, unit) => sum + unit.frames, 0);
@@ -51,36 +41,9 @@ export function bootstrap(units: readonly ClipSums[], { resamples, seed }: { res
 
   const all = statistics(new Uint32Array(units.length).fill(1));
   const explainedVariance = all.variance > 0 ? all.explainedVariance : null;
-  if (units.length < leastUnits) {
-    const none: Interval = { low: null, high: null, reason: `an interval needs at least ${leastUnits} clips, not ${units.length}` };
-    return { explainedVariance, variance: all.variance, intervals: { explainedVariance: none, l0: none } };
-  }
-
-  const random = new RandomStream(seed, streams.bootstrap);
-  const weights = new Uint32Array(units.length);
-  const drawn = Array.from({ length: resamples }, () => {
-    weights.fill(0);
-    for (let n = 0; n < units.length; n++) weights[random.below(units.length)]++;
-    return statistics(weights);
-  });
-  return {
-    explainedVariance,
-    variance: all.variance,
-    intervals: { explainedVariance: interval(drawn.map((one) => one.explainedVariance)), l0: interval(drawn.map((one) => one.l0)) },
-  };
-}
-
-/** From the 2.5th to the 97.5th percentile. */
-function interval(values: number[]): Interval {
-  if (!values.every(Number.isFinite)) return { low: null, high: null, reason: 'some resamples have frames that are all equal' };
-  const sorted = Float64Array.from(values).sort();
-  return { low: quantile(sorted, 0.025), high: quantile(sorted, 0.975) };
-}
-
-/** Linear between order statistics, which stand at 0, 1/(n-1) ... 1 (definition 7 of Hyndman and Fan 1996). */
-function quantile(sorted: Float64Array, share: number): number {
-  const place = share * (sorted.length - 1);
-  const below = Math.floor(place);
-  const above = Math.min(below + 1, sorted.length - 1);
-  return sorted[below] + (sorted[above] - sorted[below]) * (place - below);
+  const [ofExplained, ofL0] = resampledIntervals(units.length, { resamples, seed }, (weights) => {
+    const { explainedVariance: explained, l0 } = statistics(weights);
+    return [explained, l0];
+  }, () => 'some resamples have frames that are all equal');
+  return { explainedVariance, variance: all.variance, intervals: { explainedVariance: ofExplained!, l0: ofL0! } };
 }

@@ -1,10 +1,11 @@
 import type { FrameChunk } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
 import { type Batch, runBatches, type SaeLike } from './batches.ts';
-import { bootstrap, type Interval } from './bootstrap.ts';
+import { bootstrap } from './bootstrap.ts';
 import { ClipUnits } from './clip-sums.ts';
 import { type DensityHistogram, LatentSums } from './latent-sums.ts';
 import type { LatentMetric, SaeMetric } from './metric-definitions.ts';
+import type { Interval } from './resample.ts';
 
 /** A number, or why there is none. */
 export type MetricValue = { value: number } | { value: null; reason: string };

@@ -1,9 +1,15 @@
 export { meanReconstruction } from './baselines.ts';
 export type { SaeLike } from './batches.ts';
-export type { Interval } from './bootstrap.ts';
+export { type Behaviour, type BehaviourClip, type BehaviourOptions, type ClipBehaviour, evaluateBehaviour, type OpenClip, type Survey, surveyClips, type Watch } from './behaviour.ts';
+export type { TargetKind } from './behaviour-clip.ts';
+export { behaviourMetrics, type ConditionName, conditions, recoveryScores } from './behaviour-metrics.ts';
+export type { BehaviourResults, Measured, Measures } from './behaviour-summary.ts';
 export { chooseFeatures, type ChoiceOptions } from './choose-features.ts';
 export { evaluate, type Evaluation, type MetricValue } from './evaluate.ts';
 export { type FrameLabel, type LabelScore, type Segment, segmentLabels } from './labels.ts';
 export type { DensityHistogram } from './latent-sums.ts';
 export { type LatentMetric, latentMetrics, type MetricDefinition, metricDefinitions, type SaeMetric, saeMetrics } from './metric-definitions.ts';
+export type { Interval } from './resample.ts';
+export { type Moved, movedNames, type Spread, steerClip, type SteeredRow, type Steering, type SteerOptions } from './steer.ts';
 export { collectFirings, type Firing, type Firings, type FiringsOptions, type LatentFirings } from './top-activations.ts';
+export { editDistance, wordNormalisation, words } from './words.ts';

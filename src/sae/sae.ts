@@ -9,6 +9,15 @@ import { rowsAtATime } from './inference.ts';
 import { inferenceWeights } from './read.ts';
 import { tensorsFromWeights, type Weights } from './weights.ts';
 
+/** What an SAE makes of frames. */
+export interface SaeRun {
+  /** [rows, d_out] */
+  recon: Float32Array;
+  acts: SparseActs;
+  /** What each row's decoded activations were multiplied by, to undo the normalisation of the row [rows]. Absent where rows are not normalised. */
+  gain?: Float32Array;
+}
+
 /** Active latents of some frames in CSR form; indices ascend within a row. */
 export interface SparseActs {
   rows: number;
@@ -93,7 +102,7 @@ export class SAE {
   }
 
   /** Activations and reconstructions in one pass. */
-  async run(x: Float32Array): Promise<{ recon: Float32Array; acts: SparseActs }> {
+  async run(x: Float32Array): Promise<SaeRun> {
     return this.#run(x, true);
   }
 
@@ -128,10 +137,11 @@ export class SAE {
     for (const tensor of this.#owned) this.#gpu.free(tensor);
   }
 
-  async #run(x: Float32Array, reconstruct: boolean): Promise<{ recon: Float32Array; acts: SparseActs }> {
-    const { frames, prepareInput } = this.#form;
+  async #run(x: Float32Array, reconstruct: boolean): Promise<SaeRun> {
+    const { frames, prepareInput, rowAffine } = this.#form;
     const rows = wholeRows(x.length, this.dIn, 'd_in');
     const recon = new Float32Array(reconstruct ? rows * this.dOut : 0);
+    const gain = reconstruct && rowAffine ? new Float32Array(rows) : undefined;
     const parts: SparseActs[] = [];
     await this.#form.sequence?.begin(rows);
     for (let first = 0; first < rows; first += this.#rows) {
@@ -142,9 +152,9 @@ export class SAE {
       this.#form.record(rec, here, reconstruct);
       rec.submit();
       parts.push(await this.#readActs(here, first));
-      if (reconstruct) await this.#readReconstruction(here, recon.subarray(first * this.dOut, (first + here) * this.dOut));
+      if (reconstruct) await this.#readReconstruction(here, recon.subarray(first * this.dOut, (first + here) * this.dOut), gain?.subarray(first, first + here));
     }
-    return { recon, acts: concatenate(parts) };
+    return { recon, acts: concatenate(parts), ...(gain && { gain }) };
   }
 
   async #readActs(rows: number, firstRow: number): Promise<SparseActs> {
@@ -156,11 +166,12 @@ export class SAE {
     return keptRows(await this.#gpu.downloadIntegers(acts.indices), await this.#gpu.downloadFloats(acts.values), rows, acts.indices.columns, acts.norms);
   }
 
-  async #readReconstruction(rows: number, into: Float32Array): Promise<void> {
+  async #readReconstruction(rows: number, into: Float32Array, gain: Float32Array | undefined): Promise<void> {
     const { r, rowAffine } = this.#form;
     into.set((await this.#gpu.downloadFloats(r)).subarray(0, rows * this.dOut));
-    if (!rowAffine) return;
+    if (!rowAffine || !gain) return;
     const affine = await this.#gpu.downloadFloats(rowAffine);
+    gain.forEach((_, row) => gain[row] = affine[row * 2]!);
     for (let at = 0; at < into.length; at++) {
       const row = Math.floor(at / this.dOut);
       into[at] = into[at]! * affine[row * 2]! + affine[row * 2 + 1]!;

@@ -7,6 +7,7 @@ import { architectureOf, type BaseConfig, type Compatibility, tensorsFromWeights
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import type { TrainerConfig } from './config.ts';
 import { audioMetadata, inferenceForm } from './export.ts';
+import { writeInputMean } from './input-mean.ts';
 import { readMetrics } from './metrics-log.ts';
 import type { StartStatistics } from './start-statistics.ts';
 import type { StepMetrics } from './step-metrics.ts';
@@ -135,5 +136,6 @@ export async function saveSae({ folder, training, centre }: Member, trainer: Tra
     seed: training.seed, start: startFields(start),
   };
   const { config, weights } = inferenceForm(trainer.sae, await trainer.weights(), trainer.input, metadata, trainer.savedThreshold);
+  if (centre) await writeInputMean(folder, trainer.input.mean);
   await writeSaelensFolder(folder, { config, tensors: tensorsFromWeights(weights), logSparsity: logSparsity(firings.counts, firings.rows) });
 }

@@ -22,6 +22,8 @@ export interface Running {
   /** Resolves when the process has ended. */
   readonly ended: Promise<Outcome>;
   readonly hasEnded: boolean;
+  /** What it has said on stderr so far. */
+  readonly said: string;
   kill(signal: NodeJS.Signals): void;
 }
 
@@ -54,6 +56,9 @@ export function start(args: readonly string[], options: CommandOptions = {}): Ru
     ended,
     get hasEnded() {
       return hasEnded;
+    },
+    get said() {
+      return stderr;
     },
     kill: (signal) => void child.kill(signal),
   };

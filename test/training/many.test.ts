@@ -69,7 +69,8 @@ test('each leaves the bytes that it leaves alone, whatever the others are', asyn
   const notices: string[] = [];
   const result = await trainMany({ ...options('together'), onProgress: (progress) => seen.push(progress), onNotice: (line) => notices.push(line) });
   assertAsAlone('together');
-  for (const name of names) assert.deepEqual(readdirSync(place('together', name)).sort(), written);
+  const centred = new Set(saes(seed).filter(({ centre }) => centre).map(({ name }) => name));
+  for (const name of names) assert.deepEqual(readdirSync(place('together', name)).sort(), [...written, ...(centred.has(name) ? ['input_mean.safetensors'] : [])].sort());
   assert.deepEqual([result.steps, result.trained, result.dropped], [steps, steps, 0]);
   assert.deepEqual(result.saes.map(({ name, out, final }) => [name, out, final.step]), names.map((name) => [name, place('together', name), steps]));
   assert.deepEqual(seen.map(({ saes: all }) => all.map(({ name, metrics }) => [name, metrics.step])), Array.from({ length: steps }, (_, n) => names.map((name) => [name, n + 1])));

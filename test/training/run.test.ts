@@ -46,7 +46,7 @@ function options(out: string, given: Partial<RunOptions> & { trainingSeed?: numb
   };
 }
 
-const written = ['cfg.json', 'manifest.json', 'metrics.jsonl', 'run.json', 'sae_weights.safetensors', 'sparsity.safetensors'];
+const written = ['cfg.json', 'input_mean.safetensors', 'manifest.json', 'metrics.jsonl', 'run.json', 'sae_weights.safetensors', 'sparsity.safetensors'];
 /** The files that do not name the folder or the call that wrote them. */
 const results = written.filter((name) => name !== 'run.json');
 const bytesOf = (out: string): Record<string, string> => Object.fromEntries(results.map((name) => [name, createHash('sha256').update(readFileSync(join(place(out), name))).digest('hex')]));

@@ -43,7 +43,7 @@ export function ctcHead({ words, blank, delimiter, unknown, special }: CtcVocabu
   // Some vocabularies are of capitals alone, and some of small letters.
   const fold = [...tokenOf.keys()].some((word) => /^\p{Ll}$/u.test(word)) ? (text: string) => text.toLowerCase() : (text: string) => text.toUpperCase();
   return {
-    kind: 'ctc', vocabulary,
+    kind: 'ctc', vocabulary, blank,
     async forced() {
       throw new CochleaError('usage', 'a CTC head predicts no token from those before it', 'use its logits per frame');
     },

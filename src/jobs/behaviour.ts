@@ -1,0 +1,166 @@
+/** An SAE, a model in two parts and recordings, put together: what the model still does with the SAE's reconstruction. */
+import { type Clip, loadClip, spectrogram, whisperFeatures } from '../audio/index.ts';
+import { openSpliceable, type SpliceableModel, type SplicedClip } from '../encoders/index.ts';
+import { CochleaError } from '../errors.ts';
+import { type Behaviour, type BehaviourClip, evaluateBehaviour, surveyClips, type TargetKind, type Watch, wordNormalisation } from '../evaluation/index.ts';
+import type { Gpu } from '../gpu/index.ts';
+import { runtime } from '../runtime/index.ts';
+import { type BaseConfig, refuseTranscoder, SAE } from '../sae/index.ts';
+import { readInputMean, type Untrained, untrainedSae } from '../training/index.ts';
+import { type AudioOptions, chooseClips, skippable } from './audio.ts';
+import { differences, trainedOn } from './trained-on.ts';
+
+export interface SplicedSaeOptions {
+  gpu: Gpu;
+  /** Folder of the SAE. */
+  sae: string;
+  /** What the SAE was trained on, unless told. */
+  model?: string | undefined;
+  hook?: string | undefined;
+  threads?: number | undefined;
+  /** Of Whisper's multilingual models: the language spoken, as in `en`. */
+  language?: string | undefined;
+  onNotice?: ((line: string) => void) | undefined;
+}
+
+export interface SplicedSae {
+  sae: SAE;
+  model: SpliceableModel;
+  close(): Promise<void>;
+}
+
+/**
+ * Loads an SAE and opens the model that it was trained on in two parts. Throws `config` for transcoders and for an SAE of another width, `usage` when nothing
+ * says which model or hook point, and what SAE.load and openSpliceable throw.
+ */
+export async function openSplicedSae({ gpu, sae: folder, threads, language, onNotice, ...given }: SplicedSaeOptions): Promise<SplicedSae> {
+  const sae = await SAE.load(gpu, folder);
+  let model: SpliceableModel | undefined;
+  try {
+    refuseTranscoder(sae);
+    model = await openSpliceable({
+      ...trainedOn(sae, given), features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), language, ...(onNotice ? { onProgress: onNotice } : {}),
+    });
+    const { hook, dIn, frameRate } = model;
+    if (dIn !== sae.dIn) throw new CochleaError('config', `${hook.name} of ${model.model.name} has ${dIn} numbers per frame, the SAE has d_in ${sae.dIn}`, 'take the model and hook point that the SAE was trained on');
+    for (const line of differences(sae, { model: model.model.name, modelSha256: model.model.sha256, hook: hook.name, frameRate })) onNotice?.(line);
+  } catch (error) {
+    sae.dispose();
+    await model?.close();
+    throw error;
+  }
+  const open = model;
+  return {
+    sae, model: open,
+    async close() {
+      sae.dispose();
+      await open.close();
+    },
+  };
+}
+
+export interface BehaviourJobOptions extends SplicedSaeOptions, Watch, Pick<AudioOptions, 'audio' | 'select' | 'take' | 'strict'> {
+  /** What the tokens of cross-entropy and KL are. Unless told: the clips' texts when all have one, else what the untouched model says. */
+  targets?: TargetKind | undefined;
+  /** Of the bootstrap and of units. */
+  seed?: number;
+  resamples?: number;
+}
+
+export interface BehaviourReport extends Behaviour {
+  settings: {
+    sae: string; architecture: string; model: string; model_sha256: string; hook: string; head: 'seq2seq' | 'ctc' | null;
+    audio: string[]; select: Record<string, string>; take: number | null; language: string | null;
+    targets: TargetKind | null; targets_reason: string;
+    /** Whose mean frame mean ablation, and the untrained SAE, have. */
+    mean: 'training frames' | 'evaluated frames';
+    /** Of the untrained SAE's initialisation; null where there is none. */
+    untrained_seed: number | null;
+    words: string;
+  };
+}
+
+/** Scores what the model still does with the SAE's reconstructions of some recordings; see evaluateBehaviour. */
+export async function scoreBehaviour(options: BehaviourJobOptions): Promise<BehaviourReport> {
+  const { gpu, sae: folder, audio, select = {}, take, strict = false, language, seed = 0, resamples = 1000, signal, onProgress, onNotice } = options;
+  const chosen = await chooseClips(options);
+  const skipped: string[] = [];
+  const skip = (line: string): void => {
+    skipped.push(line);
+    onNotice?.(`skipped ${line}`);
+  };
+  chosen.problems.forEach(skip);
+  const { sae, model, close } = await openSplicedSae(options);
+  let untrained: Untrained | undefined;
+  try {
+    const files = new Map(chosen.clips.map((clip) => [clip.id, clip]));
+    const open = (clip: BehaviourClip): Promise<SplicedClip | undefined> => openRecording(model, files.get(clip.id)!, strict, skip);
+    const { targets, reason } = chooseTargets(model, chosen.clips, options.targets);
+    if (model.head) onNotice?.(`targets: ${targets === 'text' ? 'the clips\' texts' : 'the untouched model\'s own words'} (${reason})`);
+    const survey = await surveyClips(model, chosen.clips.map(({ id, labels: { text } }) => ({ id, text })), open, { seed, signal, onProgress });
+    const stored = await readInputMean(folder, sae.dIn);
+    const mean = stored ?? survey.mean;
+    untrained = await untrainedSae({ gpu, config: sae.config, trainedAs: await trainedAs(folder), mean, frames: survey.sample });
+    const behaviour = await evaluateBehaviour({
+      model, sae, untrained: 'reason' in untrained ? untrained : untrained.sae, mean, survey, open, targets, seed, resamples, strict, signal, onProgress,
+      onSkip: (line) => onNotice?.(`skipped ${line}`),
+    });
+    const wer = behaviour.conditions.untouched!['wer']?.value ?? 0;
+    if (wer > hopeless) {
+      onNotice?.(`the untouched model gets ${(100 * wer).toFixed(0)} % of the texts' words wrong: are they in a language that it knows?${targets === 'text' ? ' --targets own asks what becomes of its own words' : ''}`);
+    }
+    return {
+      ...behaviour, skipped: [...skipped, ...behaviour.skipped],
+      settings: {
+        sae: folder, architecture: sae.config.architecture, model: model.model.name, model_sha256: model.model.sha256, hook: model.hook.name, head: model.head?.kind ?? null,
+        audio, select, take: take ?? null, language: language ?? null, targets: model.head ? targets : null, targets_reason: reason,
+        mean: stored ? 'training frames' : 'evaluated frames', untrained_seed: 'seed' in untrained ? untrained.seed : null, words: wordNormalisation,
+      },
+    };
+  } finally {
+    untrained?.sae?.dispose();
+    await close();
+  }
+}
+
+/** Above this word error rate the texts are hardly what the model hears. */
+const hopeless = 0.5;
+
+/** One kind for all clips: cross-entropies of texts and of a model's own words are different things, and are not averaged. */
+function chooseTargets({ head }: SpliceableModel, clips: readonly Clip[], asked: TargetKind | undefined): { targets: TargetKind; reason: string } {
+  if (!head) return { targets: 'own', reason: 'the model has no head' };
+  const without = clips.filter(({ labels: { text } }) => text === undefined || text.trim() === '').length;
+  if (asked === 'own') return { targets: 'own', reason: 'as asked' };
+  if (head.encode === undefined) {
+    if (asked === 'text') throw new CochleaError('usage', 'the model\'s tokenizer cannot encode texts', 'take --targets own');
+    return { targets: 'own', reason: 'the model\'s tokenizer cannot encode texts' };
+  }
+  if (asked === 'text') {
+    if (without === clips.length) throw new CochleaError('usage', `none of ${clips.length} clips has a label \`text\``, 'take --targets own, or give a manifest with texts');
+    return { targets: 'text', reason: 'as asked' };
+  }
+  return without === 0 ? { targets: 'text', reason: 'every clip has one' } : { targets: 'own', reason: `${without} of ${clips.length} clips have no text` };
+}
+
+/** Opens one recording in the model; undefined when it had to be skipped. */
+export async function openRecording(model: SpliceableModel, clip: Clip, strict: boolean, skip: (line: string) => void): Promise<SplicedClip | undefined> {
+  try {
+    const { samples } = await loadClip(clip, model.sampleRate);
+    return await model.open(samples);
+  } catch (error) {
+    if (strict || !(error instanceof CochleaError) || !skippable.includes(error.code)) throw error;
+    skip(error.message.includes(clip.path) ? error.message : `${clip.path}: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** The configuration that run.json says the SAE was trained with. */
+async function trainedAs(folder: string): Promise<BaseConfig | undefined> {
+  const path = runtime.paths.join(folder, 'run.json');
+  if (!await runtime.files.info(path)) return undefined;
+  try {
+    return (JSON.parse(await runtime.files.readText(path)) as { sae?: BaseConfig }).sae;
+  } catch {
+    throw new CochleaError('file-damaged', `${path} is not JSON`, 'the SAE beside it can be used without it');
+  }
+}
