@@ -9,7 +9,7 @@ export { ActivationStore, type ActivationInfo, ActivationWriter, exportForms, ex
 export { type Clip, decodeSound, listClips, loadClip, logMel, resample, type Sound, spectrogram } from './audio/index.ts';
 export { type DeclaredInput, fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
 export { CochleaError, type ErrorCode } from './errors.ts';
-export { chooseFeatures, collectFirings, evaluate, type Evaluation, metricDefinitions, saeMetrics } from './evaluation/index.ts';
+export { chooseFeatures, type ClipLatent, collectFirings, evaluate, type Evaluation, type LatentChoice, type LatentOrder, latentOrders, metricDefinitions, saeMetrics } from './evaluation/index.ts';
 export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeSaelensFolder, writeSafetensors } from './formats/index.ts';
 export { Gpu, type GpuOptions } from './gpu/index.ts';
 export { type Snapshot, snapshot, type SnapshotOptions } from './hub/index.ts';
@@ -18,6 +18,7 @@ export { type AudioFrames, type AudioOptions, openAudio } from './jobs/audio.ts'
 export { convertSae, type ConvertOptions, type ConvertResult } from './jobs/convert.ts';
 export { type DemoOptions, type DemoResult, runDemo } from './jobs/demo.ts';
 export { encodeFile } from './jobs/encode.ts';
+export { clipFeatures, type ClipFeatures, type FeaturesOptions, type FeaturesResult } from './jobs/features.ts';
 export { publish, type PublishOptions, type PublishResult } from './jobs/publish.ts';
 export { fromPretrained, listSaes, pull, type PullOptions, type PullResult } from './jobs/pull.ts';
 export { reportOn, type ReportOptions } from './jobs/report.ts';

@@ -2,6 +2,7 @@ export { meanReconstruction } from './baselines.ts';
 export type { SaeLike } from './batches.ts';
 export type { Interval } from './bootstrap.ts';
 export { chooseFeatures, type ChoiceOptions } from './choose-features.ts';
+export { activationOf, checkNamed, clipLatents, type ClipLatent, type LatentChoice, type LatentOrder, latentOrders, type LatentRun } from './clip-latents.ts';
 export { evaluate, type Evaluation, type MetricValue } from './evaluate.ts';
 export { type FrameLabel, type LabelScore, type Segment, segmentLabels } from './labels.ts';
 export type { DensityHistogram } from './latent-sums.ts';
