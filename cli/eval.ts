@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { architectureOf, CochleaError, evaluate, type Evaluation, openActivations, openAudio, SAE, saeMetrics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { exactlyOne, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { exactlyOne, fetchLine, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
 
@@ -56,7 +56,7 @@ async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Outpu
   const audio = await openAudio({
     ...flags, audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
     ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
-    onNotice: (line) => output.notice(line),
+    onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)),
   });
   const trained = sae.config.metadata['frame_rate'];
   if (typeof trained === 'number' && trained !== audio.info.frameRate) {

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { extractActivations, type FrameStatistics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { duration, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
+import { duration, fetchLine, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
 import { requireOptions } from './support/options.ts';
 
 type Flags = OutputOptions & Required<Pick<AudioFlags, 'audio' | 'model' | 'hook'>> & AudioFlags & { out: string; dtype: 'f32' | 'f16'; resume?: boolean };
@@ -19,7 +19,7 @@ export function extractCommand(): Command {
       const output = openOutput(flags);
       const { config: _, quiet: _quiet, json: _json, ...options } = flags as Flags & { config?: string };
       const result = await extractActivations({
-        ...options, signal: interruptSignal(), onNotice: (line) => output.notice(line),
+        ...options, signal: interruptSignal(), onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)),
         onProgress: ({ clips, clipsDone, frames, seconds, speed }) => {
           output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
         },

@@ -1,8 +1,8 @@
 import { basename, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { type ClipFeatures, type ClipLatent, clipFeatures, CochleaError, type FeaturesResult, type LatentOrder, latentOrders, runtime, SAE } from '../src/index.ts';
-import type { AudioFlags } from './support/audio-options.ts';
-import { interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
+import { type AudioFlags, modelHelp, offlineHelp } from './support/audio-options.ts';
+import { fetchLine, interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { labelValue, nonNegativeNumber, positiveNumber, wholeNumber, wholeNumbers } from './support/options.ts';
 
@@ -41,13 +41,14 @@ export function featuresCommand(): Command {
     .option('--start <s>', 'hear each clip only from here, in seconds from its beginning', nonNegativeNumber)
     .option('--end <s>', 'hear each clip only up to here, in seconds from its beginning', positiveNumber)
     .option('--html <file>', 'write a page: spectrogram, sound, and the latents\' activations under it; it works without a network')
-    .option('--model <model>', 'instead of the model that the SAE was trained on: a name of `cochlea models`, or a path to an .onnx encoder')
+    .option('--model <model>', `instead of the model that the SAE was trained on: ${modelHelp}`)
     .option('--hook <hook>', 'instead of the hook point that the SAE was trained on')
     .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
     .option('--pool-seconds <n>', 'one row for so many seconds of sound, for an SAE that was trained so', positiveNumber)
     .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
     .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it')
+    .option('--offline', offlineHelp)
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object')
@@ -64,7 +65,7 @@ export function featuresCommand(): Command {
         const { html: page, ...result } = await clipFeatures({
           ...options, audio, sae, choice: latents ? { latents } : { top: top ?? 20, by: by ?? 'peak' }, signal: interruptSignal(),
           ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }), ...(html === undefined ? {} : { page: { sae: name } }),
-          onNotice: (line) => output.notice(line), onProgress: ({ clips, clipsDone }) => output.progress(`clip ${clipsDone} of ${clips}`),
+          onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)), onProgress: ({ clips, clipsDone }) => output.progress(`clip ${clipsDone} of ${clips}`),
         });
         if (html !== undefined && page !== undefined) await runtime.files.write(html, page);
         output.result(described(result, html), { sae: folder, ...result, clips: result.clips.map(listed), ...(html === undefined ? {} : { html }) });

@@ -18,6 +18,7 @@ export { type AudioFrames, type AudioOptions, openAudio } from './jobs/audio.ts'
 export { convertSae, type ConvertOptions, type ConvertResult } from './jobs/convert.ts';
 export { type DemoOptions, type DemoResult, runDemo } from './jobs/demo.ts';
 export { encodeFile } from './jobs/encode.ts';
+export { type LocateOptions, locateModel } from './jobs/models.ts';
 export { clipFeatures, type ClipFeatures, type FeaturesOptions, type FeaturesResult } from './jobs/features.ts';
 export { publish, type PublishOptions, type PublishResult } from './jobs/publish.ts';
 export { fromPretrained, listSaes, pull, type PullOptions, type PullResult } from './jobs/pull.ts';

@@ -4,4 +4,5 @@ export type { FamilyName, Spectrogram, SpectrogramSpec, WhisperFeatures } from '
 export type { HookKind, HookPoint } from './hooks.ts';
 export type { KnownModel } from './models.ts';
 export { listHooks, openEncoder, openMultiEncoder } from './encoder.ts';
-export { fetchModel, knownModels } from './models.ts';
+export { chooseEncoderFile, fetchModel, knownModels } from './models.ts';
+export { externalFiles } from './weights.ts';

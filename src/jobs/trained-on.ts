@@ -7,14 +7,16 @@ export interface HookedModel {
   hook: string;
 }
 
-/** What is given wins over what the SAE's metadata say. Throws `usage` where neither says it. */
+/** What is given wins over what the SAE's metadata say; of a model of the Hub they say the very commit. Throws `usage` where neither says it. */
 export function trainedOn({ config: { metadata } }: SAE, given: { model?: string | undefined; hook?: string | undefined } = {}): HookedModel {
   const known = (what: string, flag: string, own: string | undefined, key: string): string => {
     const value = own ?? metadata[key];
     if (typeof value !== 'string' || value === '') throw new CochleaError('usage', `the SAE does not say which ${what} it was trained on`, `give ${flag}`);
     return value;
   };
-  return { model: known('model', '--model', given.model, 'model_name'), hook: known('hook point', '--hook', given.hook, 'hook_name') };
+  const source = metadata['model_source'];
+  const pinned = typeof source === 'string' && source.startsWith('hf:') ? source : undefined;
+  return { model: known('model', '--model', given.model ?? pinned, 'model_name'), hook: known('hook point', '--hook', given.hook, 'hook_name') };
 }
 
 /** What speaks against frames being of the kind that the SAE was trained on, one line each. */
