@@ -19,10 +19,11 @@ export function extractCommand(): Command {
       const output = openOutput(flags);
       const { config: _, quiet: _quiet, json: _json, ...options } = flags as Flags & { config?: string };
       const result = await extractActivations({
-        ...options, signal: interruptSignal(), onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)),
+        ...options, signal: interruptSignal(), onNotice: (line) => output.notice(line),
         onProgress: ({ clips, clipsDone, frames, seconds, speed }) => {
           output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
         },
+        onFetch: (progress) => output.progress(fetchLine(progress)),
       });
       const { clips, frames, seconds, elapsed, skipped, statistics, targetStatistics } = result;
       output.result([

@@ -6,13 +6,13 @@ export interface AudioFlags {
   audio?: string[];
   model?: string;
   hook?: string;
+  offline?: boolean;
   targetHook?: string;
   select?: Record<string, string>;
   take?: number;
   threads?: number;
   poolSeconds?: number;
   strict?: boolean;
-  offline?: boolean;
 }
 
 /** What a MODEL can be, and what --offline means for it. */
@@ -23,12 +23,12 @@ export function withAudioOptions(command: Command): Command {
   return command
     .option('--audio <path...>', 'sound files, folders of them (searched whole), or manifests (.csv, .jsonl) with labels')
     .option('--model <model>', modelHelp)
+    .option('--offline', offlineHelp)
     .option('--hook <hook>', 'a name of `cochlea hooks MODEL`, or a tensor of the graph')
     .option('--target-hook <hook>', 'for transcoders: a second hook point, whose frames are what is to be made of those at --hook')
     .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
     .option('--pool-seconds <n>', 'one row for so many seconds of sound, the mean of their frames, instead of one per frame', positiveNumber)
     .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
-    .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it')
-    .option('--offline', offlineHelp);
+    .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it');
 }
