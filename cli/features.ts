@@ -84,7 +84,7 @@ const listed = ({ latents, ...clip }: ClipFeatures) => ({
 function described({ model, hook, clips, skipped }: FeaturesResult, html: string | undefined): string {
   return [
     `${hook} of ${model}`,
-    ...clips.flatMap((clip) => ['', `${clip.clip}: ${(clip.end - clip.start).toFixed(2)} s, ${clip.frames} frames, ${clip.l0.toFixed(1)} latents per frame`, latentTable(clip.latents)]),
+    ...clips.flatMap((clip) => ['', `${clip.clip}: ${(clip.end - clip.start).toFixed(2)} s${clip.start > 0 ? ` from ${clip.start.toFixed(2)} s` : ''}, ${clip.frames} frames, ${clip.l0.toFixed(1)} latents per frame`, latentTable(clip.latents)]),
     ...(skipped.length > 0 ? ['', `${skipped.length} skipped, each named above`] : []),
     ...(html === undefined ? [] : ['', `listen: ${html}   (open it in a browser)`]),
   ].join('\n');

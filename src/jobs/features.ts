@@ -127,14 +127,14 @@ class Drawing {
 
   async add(clip: Clip, { frames, l0, latents }: ClipFeatures, acts: SparseActs): Promise<void> {
     const { samples } = await loadClip(clip, pictureRate);
-    const end = samples.length / pictureRate, { text } = clip.labels;
+    const end = samples.length / pictureRate, { text } = clip.labels, whole = clip.start === undefined && clip.end === undefined, start = clip.start ?? 0;
     this.#seconds += end;
     if (this.#seconds > pageSeconds) throw new CochleaError('usage', `a page shows at most ${pageSeconds / 60} minutes of sound`, 'choose with --start and --end, --select or --take');
     // Of a part only the part is put in: the rest of the recording may be hours.
-    this.sounds.push(clip.start === undefined && clip.end === undefined ? await fileSound(clip) : { samples, sampleRate: pictureRate });
+    this.sounds.push(whole ? await fileSound(clip) : { samples, sampleRate: pictureRate });
     this.clips.push({
       clip: clip.id, start: 0, end, mel: spectrogram(samples, columns.recording), sound: { index: this.sounds.length - 1, offset: 0 },
-      ...(text === undefined || text === '' ? {} : { text }), frames, l0,
+      ...(whole ? {} : { part: { start, end: start + end } }), ...(text === undefined || text === '' ? {} : { text }), frames, l0,
       latents: latents.map((one) => ({ ...one, activation: activationOf(one.latent, acts) })),
     });
   }

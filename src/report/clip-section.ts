@@ -51,21 +51,21 @@ aria-label="${`hear the peak of latent ${latent} at ${seconds(peakTime)}`}">${pe
 
 /** `index`: which of the page's clips it is, for the script. */
 export function clipFigure(clip: ClipPicture, index: number, page: PageContext): Html {
-  const { clip: id, start, end, text, frames, l0, latents } = clip;
+  const { clip: id, start, end, part, text, frames, l0, latents } = clip;
   const long = seconds(end - start);
   const marks = ticks(start, end, Math.max(10, (end - start) / 5));
   const least = Math.ceil((end - start) * pixelsPerSecond);
   return html`<figure class="recording clip-figure" data-clip="${index}" ${playable(clip)}>
-<figcaption><div>${playButton(clip, id)}<span class="clip">${name(id)}</span> <span class="quiet">${long}, ${whole(frames)} frames, ${significant(l0)} latents per frame</span></div>
+<figcaption><div>${playButton(clip, id)}<span class="clip">${name(id)}</span> <span class="quiet">${long}${part && ` from ${seconds(part.start)} to ${seconds(part.end)}`}, ${whole(frames)} frames, ${significant(l0)} latents per frame</span></div>
 ${text !== undefined && html`<p>${name(text)}</p>`}</figcaption>
 <div class="board"><div class="rows" style="--least:${least}px">
 <div class="names bands" aria-hidden="true"><span>8 kHz</span><span>0</span></div>
 <div class="track">${spectrogram(clip, page, `Spectrogram of ${id}, ${long}`)}<div class="spans" aria-hidden="true"></div></div>
 <div class="value bands" aria-hidden="true"><span></span><span class="now">peak</span></div>
 ${latents.map((one) => row(one, clip, page.frameRate))}
-<div></div>
-<div class="times" aria-hidden="true">${marks.map((mark, n) => html`<span style="left:${place(mark, clip)}">${tickLabel(mark, marks[1] - marks[0])}${n === 0 && '\u202fs'}</span>`)}</div>
-<div></div>
+<div class="names"></div>
+<div class="times" aria-hidden="true">${marks.map((mark, n) => html`<span${mark > start + 0.97 * (end - start) && html` class="end"`} style="left:${place(mark, clip)}">${tickLabel(mark, marks[1] - marks[0])}${n === 0 && '\u202fs'}</span>`)}</div>
+<div class="value"></div>
 <div class="over" role="slider" tabindex="0" aria-label="${`place in ${id}`}" aria-valuemin="0" aria-valuemax="${(end - start).toFixed(3)}" aria-valuenow="0" aria-valuetext="${seconds(0)}"><i class="cursor"></i><i class="head"></i></div>
 </div></div>
 ${numbers(clip)}

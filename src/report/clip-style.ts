@@ -16,6 +16,7 @@ main > section { margin-top: 2.6rem; padding-top: 1.4rem; border-top: 1px solid 
 .board .value { right: 0; justify-content: flex-end; font-size: 0.85rem; white-space: nowrap; }
 .board .silent { color: var(--quiet); }
 .board .bands { flex-direction: column; justify-content: space-between; align-items: flex-end; font-size: 0.78rem; line-height: 1; color: var(--quiet); }
+.board .times .end { transform: translateX(-100%); }
 .clip-figure .row { height: 1.7rem; }
 .clip-figure .curve { height: 100%; border: 0; }
 .clip-figure .curve path { stroke-width: 1; }

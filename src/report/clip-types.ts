@@ -25,6 +25,8 @@ export interface ClipPageData {
 
 /** A whole clip, from `start` 0 to `end`. */
 export interface ClipPicture extends Stretch {
+  /** Where it lies in its recording, in seconds, when it is not the whole of it. */
+  part?: { start: number; end: number };
   /** What is said. */
   text?: string;
   frames: number;

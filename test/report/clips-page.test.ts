@@ -36,7 +36,7 @@ describe('a page on clips in a browser', { skip: runtime.name === 'node' ? false
   }
 
   /** The numbers beside the rows of a clip, and what heads them. */
-  const beside = (tab: Page, clip = 0): Promise<string[]> => tab.$$eval(`figure[data-clip="${clip}"] .value`, (cells) => cells.map((cell) => cell.textContent));
+  const beside = (tab: Page, clip = 0): Promise<string[]> => tab.$$eval(`figure[data-clip="${clip}"] :is(.now, .value[data-latent])`, (cells) => cells.map((cell) => cell.textContent));
   const peaks = ['peak', '5.00', '1.25', '0', '−4.00'];
   const at = async (tab: Page, seconds: number): Promise<[number, number]> => {
     const over = (await tab.$('figure[data-clip="0"] .over'))!;

@@ -22,6 +22,8 @@ describe('a page on clips', () => {
   test('shows what it was given, in pictures and in numbers', () => {
     for (const part of ['sae, topk, 1,152 latents', 'moonshine-tiny', 'after the block', '50.00 per second', 'by peak: the largest activation', '3.00\u202fs, 150 frames, 1.50 latents per frame', 'Some words.',
       '16.7\u202f%', '0.250', '−4.00', '1.00–1.50', '0.20–0.22, 2.98–3.00']) assert.ok(text.includes(part), `${part} is missing`);
+    const cut = sampleClips(undefined, 1);
+    assert.ok(readMarkup(renderClips({ ...cut, clips: [{ ...cut.clips[0]!, part: { start: 61, end: 64 } }] })).text.includes('3.00\u202fs from 61.00\u202fs to 64.00\u202fs, 150 frames'));
     assert.doesNotMatch(page.replace(/<script>.*<\/script>/s, ''), /NaN|undefined|Infinity|\[object/);
     const labels = attribute('aria-label');
     for (const label of ['Latent 7 fires on 25 of 150 frames, at most 5.00 at 1.48\u202fs', 'Latent 3 does not fire', 'place in clip-1', 'Spectrogram of clip-0, 3.00\u202fs']) assert.ok(labels.includes(label), label);
