@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { architectureOf, behaviourMetrics, CochleaError, evaluate, type Evaluation, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { describeBehaviour } from './support/behaviour.ts';
-import { exactlyOne, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { exactlyOne, fetchLine, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
 
@@ -95,7 +95,7 @@ async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Outpu
     return known;
   };
   const audio = await openAudio({
-    ...flags, audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
+    ...flags, onFetch: (progress) => output.progress(fetchLine(progress)), audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
     ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
     onNotice: (line) => output.notice(line),
   });

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { extractActivations, type FrameStatistics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { duration, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
+import { duration, fetchLine, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
 import { requireOptions } from './support/options.ts';
 
 type Flags = OutputOptions & Required<Pick<AudioFlags, 'audio' | 'model' | 'hook'>> & AudioFlags & { out: string; dtype: 'f32' | 'f16'; resume?: boolean };
@@ -23,6 +23,7 @@ export function extractCommand(): Command {
         onProgress: ({ clips, clipsDone, frames, seconds, speed }) => {
           output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
         },
+        onFetch: (progress) => output.progress(fetchLine(progress)),
       });
       const { clips, frames, seconds, elapsed, skipped, statistics, targetStatistics } = result;
       output.result([

@@ -1,15 +1,19 @@
 import { Command } from 'commander';
-import { listHooks } from '../src/index.ts';
-import { openOutput, type OutputOptions, table } from './support/console.ts';
+import { listHooks, locateModel } from '../src/index.ts';
+import { modelHelp, offlineHelp } from './support/audio-options.ts';
+import { fetchLine, openOutput, type OutputOptions, table } from './support/console.ts';
 
 export function hooksCommand(): Command {
   return new Command('hooks')
     .description('List the hook points of a model: their names, the tensors behind them, their shapes')
-    .argument('<model>', 'a name of `cochlea models`, or a path to an .onnx file or its folder')
+    .argument('<model>', modelHelp)
+    .option('--offline', offlineHelp)
     .option('--json', 'print one JSON object')
-    .action(async (model: string, options: OutputOptions) => {
+    .action(async (model: string, options: OutputOptions & { offline?: boolean }) => {
       const output = openOutput(options);
-      const found = await listHooks(model, (line) => output.notice(line));
+      const onNotice = (line: string): void => output.notice(line);
+      const path = await locateModel(model, { offline: options.offline, onNotice, onFetch: (progress) => output.progress(fetchLine(progress)) });
+      const found = await listHooks(path, onNotice);
       // Exporters name a size that varies, some by the formula of how it follows from the length of the sound.
       const size = (d: number | string): string => (typeof d === 'number' || /^\w{1,16}$/.test(d) ? String(d) : 'frames');
       const written = (shape: readonly (number | string)[]): string => (shape.length > 0 ? `[${shape.map(size).join(', ')}]` : '');

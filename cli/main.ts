@@ -8,6 +8,7 @@ import { encodeCommand } from './encode.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
 import { extractCommand } from './extract.ts';
+import { featuresCommand } from './features.ts';
 import { hooksCommand } from './hooks.ts';
 import { infoCommand } from './info.ts';
 import { modelsCommand } from './models.ts';
@@ -33,7 +34,7 @@ const program = new Command('cochlea')
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
   .hook('preAction', (_, command) => applyConfigFile(command));
 
-for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, steerCommand, encodeCommand, transcribeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
+for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, steerCommand, encodeCommand, featuresCommand, transcribeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
   program.addCommand(command().copyInheritedSettings(program).option('--verbose', 'show the stack of an error'));
 }
 

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
-import { CochleaError, Gpu, openActivations, runtime } from '../src/index.ts';
+import { CochleaError, Gpu, locateModel, openActivations, runtime } from '../src/index.ts';
 import { Profiler } from '../src/gpu/index.ts';
 import { ensureAdapter } from '../src/runtime/adapters.ts';
 import { compareProfiles, encodeWork, type GpuProfile, measure, profileExtraction, readProfile, roofline, type Timeline, traceOf, trainingWork } from '../src/profile/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
-import { openOutput, type Output, type OutputOptions } from './support/console.ts';
+import { fetchLine, openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { pinVariants, withVariantOption } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
 import { describeComparison, describeExtraction, describeProfile } from './support/profile-text.ts';
@@ -94,7 +94,7 @@ async function extraction(flags: Flags, output: Output): Promise<void> {
   const gpuOnly = (['roofline', 'against', 'activations', 'dIn'] as const).find((name) => flags[name] !== undefined);
   if (gpuOnly !== undefined) throw new CochleaError('usage', `--${gpuOnly === 'dIn' ? 'd-in' : gpuOnly} says nothing about an extraction`, 'leave it away');
   const { profile: found, timeline } = await profileExtraction({
-    model: model!, hook, audio, cochlea: version(), onProgress: (line) => output.progress(line), ...(take === undefined ? {} : { take }), ...(threads === undefined ? {} : { threads }),
+    model: await locateModel(model!, { onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)) }), hook, audio, cochlea: version(), onProgress: (line) => output.progress(line), ...(take === undefined ? {} : { take }), ...(threads === undefined ? {} : { threads }),
   });
   output.result([describeExtraction(found), ...await writeFiles(flags, timeline)].join('\n'), found);
 }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { CochleaError, listSaes, pull, type PullResult, releases } from '../src/index.ts';
-import { interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
+import { fetchLine, interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
 
 interface Flags extends OutputOptions {
   list?: boolean;
@@ -36,7 +36,7 @@ export function pullCommand(): Command {
         return output.result([`${found.repo}, commit ${found.revision}, licence ${found.licence ?? 'not stated'}`, table([['SAE', 'MB'], ...rows])].join('\n'), found);
       }
       const result = await pull(name, {
-        ...asked, id, all, onProgress: ({ path, done, total }) => output.progress(`${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB  ${path}`),
+        ...asked, id, all, onProgress: (progress) => output.progress(fetchLine(progress)),
       });
       output.result(described(result), result);
     });

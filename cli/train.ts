@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { architectureOf, CochleaError, type Gpu, type ManyResult, type MemoryPlan, openActivations, openAudio, planLine, planRun, planTable, type RunResult, type StepMetrics, trainMany, trainRun } from '../src/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { duration, exactlyOne, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { duration, exactlyOne, fetchLine, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu, pinVariants, withVariantOption } from './support/gpu.ts';
 import { nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
 import { applyRecipe, countSteps, isGiven, recipeNotices, recipeRecord } from './support/recipe.ts';
@@ -142,6 +142,6 @@ async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined,
   const { audio, model, hook, targetHook } = flags;
   if (model === undefined || hook === undefined) throw new CochleaError('usage', `--audio needs ${model === undefined ? '--model' : '--hook'}`, 'see `cochlea models` and `cochlea hooks MODEL`');
   if (transcoder !== undefined && targetHook === undefined) throw new CochleaError('usage', `a ${transcoder} needs --target-hook`, 'it learns to make the frames there of those at --hook');
-  const opened = await openAudio({ ...flags, audio: audio!, model, hook, onNotice: (line) => output.notice(line) });
+  const opened = await openAudio({ ...flags, audio: audio!, model, hook, onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)) });
   return { source: opened.source(), skipped: () => opened.skipped, close: () => opened.close() };
 }

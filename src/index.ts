@@ -12,7 +12,7 @@ export {
   type EncoderOutput, openSpliceable, type SpeechHead, type SpliceableModel, type SpliceableOptions, type SplicedClip, type Transcript,
 } from './encoders/index.ts';
 export { CochleaError, type ErrorCode } from './errors.ts';
-export { chooseFeatures, collectFirings, evaluate, type Evaluation, metricDefinitions, saeMetrics } from './evaluation/index.ts';
+export { chooseFeatures, type ClipLatent, collectFirings, evaluate, type Evaluation, type LatentChoice, type LatentOrder, latentOrders, metricDefinitions, saeMetrics } from './evaluation/index.ts';
 export { type Behaviour, behaviourMetrics, type ConditionName, conditions, editDistance, evaluateBehaviour, type Interval, type Measured, movedNames, recoveryScores, type Spread, surveyClips, type TargetKind, words } from './evaluation/index.ts';
 export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeSaelensFolder, writeSafetensors } from './formats/index.ts';
 export { Gpu, type GpuOptions } from './gpu/index.ts';
@@ -23,6 +23,8 @@ export { type BehaviourJobOptions, type BehaviourReport, openSplicedSae, scoreBe
 export { convertSae, type ConvertOptions, type ConvertResult } from './jobs/convert.ts';
 export { type DemoOptions, type DemoResult, runDemo } from './jobs/demo.ts';
 export { encodeFile } from './jobs/encode.ts';
+export { type LocateOptions, locateModel } from './jobs/models.ts';
+export { clipFeatures, type ClipFeatures, type FeaturesOptions, type FeaturesResult } from './jobs/features.ts';
 export { publish, type PublishOptions, type PublishResult } from './jobs/publish.ts';
 export { fromPretrained, listSaes, pull, type PullOptions, type PullResult } from './jobs/pull.ts';
 export { reportOn, type ReportOptions } from './jobs/report.ts';

@@ -6,6 +6,7 @@ export interface AudioFlags {
   audio?: string[];
   model?: string;
   hook?: string;
+  offline?: boolean;
   targetHook?: string;
   select?: Record<string, string>;
   take?: number;
@@ -14,10 +15,15 @@ export interface AudioFlags {
   strict?: boolean;
 }
 
+/** What a MODEL can be, and what --offline means for it. */
+export const modelHelp = 'a name of `cochlea models`, ORG/NAME[@REVISION][:FILE] of the Hugging Face Hub, or a path to an .onnx encoder or its folder';
+export const offlineHelp = 'of a model of the Hub, ask nobody: take what is in the cache, or say what is missing (HF_HUB_OFFLINE=1 says the same)';
+
 export function withAudioOptions(command: Command): Command {
   return command
     .option('--audio <path...>', 'sound files, folders of them (searched whole), or manifests (.csv, .jsonl) with labels')
-    .option('--model <model>', 'a name of `cochlea models`, or a path to an .onnx encoder')
+    .option('--model <model>', modelHelp)
+    .option('--offline', offlineHelp)
     .option('--hook <hook>', 'a name of `cochlea hooks MODEL`, or a tensor of the graph')
     .option('--target-hook <hook>', 'for transcoders: a second hook point, whose frames are what is to be made of those at --hook')
     .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)

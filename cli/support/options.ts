@@ -33,6 +33,11 @@ export function nonNegativeNumber(text: string): number {
   return value;
 }
 
+/** A list of whole numbers, as 3,17. */
+export function wholeNumbers(text: string): number[] {
+  return text.split(',').map((part) => wholeNumber(0, 'whole numbers with commas between them, as 3,17')(part.trim()));
+}
+
 /** Collects LABEL=VALUE pairs. */
 export function labelValue(text: string, before: Record<string, string> | undefined): Record<string, string> {
   const at = text.indexOf('=');

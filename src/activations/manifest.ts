@@ -96,7 +96,7 @@ const isPlace = ({ hook, layer }: { hook: unknown; layer: unknown }): boolean =>
 
 /** Whether what a file says of its frames can be. */
 export function isInfo(info: ActivationInfo | null | undefined): boolean {
-  return typeof info === 'object' && info !== null && [info.model, info.modelSha256, info.dataSha256].every((text) => typeof text === 'string') && isPlace(info)
+  return typeof info === 'object' && info !== null && [info.model, info.modelSha256, info.dataSha256].every((text) => typeof text === 'string') && ['string', 'undefined'].includes(typeof info.modelSource) && isPlace(info)
     && isWidth(info.dIn) && info.frameRate > 0 && Number.isFinite(info.sampleRate);
 }
 

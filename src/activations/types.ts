@@ -6,6 +6,8 @@ export interface ActivationInfo {
   /** Name and SHA-256 of the model. */
   model: string;
   modelSha256: string;
+  /** Where the model came from, where that is a place for everybody: npm:PACKAGE@VERSION/FILE, hf:ORG/NAME@COMMIT:FILE. */
+  modelSource?: string;
   /** Name of the hook point, and its layer where it belongs to one. */
   hook: string;
   layer: number | null;

@@ -174,18 +174,35 @@ export async function fetchModel(
   return path;
 }
 
+/**
+ * Which of a folder's .onnx files (paths in it, with slashes) is the encoder, as exporters name and place it; undefined when that cannot be told. A model
+ * that is an encoder and nothing else is called model.onnx.
+ */
+export function chooseEncoderFile(paths: readonly string[]): string | undefined {
+  if (paths.length === 1) return paths[0];
+  return ['onnx/encoder_model.onnx', 'encoder_model.onnx', 'onnx/model.onnx', 'model.onnx'].find((path) => paths.includes(path));
+}
+
 async function findInFolder(folder: string): Promise<string> {
-  const { join } = runtime.paths;
   const found: string[] = [];
-  for (const place of [folder, join(folder, 'onnx')]) {
-    if (!(await runtime.files.info(place))?.isDirectory) continue;
-    for (const name of await runtime.files.list(place)) if (name.endsWith('.onnx')) found.push(join(place, name));
+  for (const place of ['', 'onnx/']) {
+    const path = runtime.paths.join(folder, place);
+    if (!(await runtime.files.info(path))?.isDirectory) continue;
+    for (const name of await runtime.files.list(path)) if (name.endsWith('.onnx')) found.push(place + name);
   }
-  const chosen = found.length === 1 ? found[0] : found.find((path) => runtime.paths.basename(path) === 'encoder_model.onnx');
-  if (chosen) return chosen;
+  const chosen = chooseEncoderFile(found);
+  if (chosen) return runtime.paths.join(folder, ...chosen.split('/'));
   if (found.length === 0) throw new CochleaError('file-missing', `${folder}: there is no .onnx file in it`);
-  const some = found.slice(0, 5).map((path) => runtime.paths.relative(folder, path)).join(', ');
+  const some = found.slice(0, 5).join(', ');
   throw new CochleaError('usage', `${folder}: there are ${found.length} .onnx files in it`, `name one of them: ${some}`);
+}
+
+/** Where a file comes from that lies in the cache of the Hub's libraries (models--ORG--NAME/snapshots/COMMIT/FILE); undefined for any other. */
+function hubFile(path: string): { repo: string; source: string } | undefined {
+  const parts = /(?:^|\/)models--([^/]+)\/snapshots\/([0-9a-f]{40})\/(.+)$/.exec(runtime.paths.resolve(path).replaceAll('\\', '/'));
+  if (!parts) return undefined;
+  const [, folder, commit, file] = parts, repo = folder!.replaceAll('--', '/');
+  return { repo, source: `hf:${repo}@${commit}:${file}` };
 }
 
 /** A model's own name: its file's, or its folder's where the file is called as every exporter calls it. */
@@ -198,8 +215,9 @@ function nameOf(path: string): string {
 }
 
 /**
- * Where a model lies: a name of `knownModels` (fetched when need be), an .onnx file, or a folder with one .onnx file or
- * an encoder_model.onnx, directly or in its folder `onnx`.
+ * Where a model lies: a name of `knownModels` (fetched when need be), an .onnx file, or a folder with one .onnx file or one that is named as exporters
+ * name encoders, directly or in its folder `onnx`. `source` says where it came from: npm:PACKAGE/FILE, hf:ORG/NAME@COMMIT:FILE (which is then called
+ * ORG/NAME), or the path that was given.
  */
 export async function resolveModel(
   nameOrPath: string, onProgress?: (line: string) => void,
@@ -209,8 +227,9 @@ export async function resolveModel(
   const info = await runtime.files.info(nameOrPath);
   if (!info) {
     const names = knownModels.map(({ name }) => name).join(', ');
-    throw new CochleaError('file-missing', `no model '${nameOrPath}'`, `give the path of an .onnx file or one of ${names}`);
+    throw new CochleaError('file-missing', `no model '${nameOrPath}'`, `give the path of an .onnx file or of its folder, ORG/NAME of the Hugging Face Hub, or one of ${names}`);
   }
   const path = info.isDirectory ? await findInFolder(nameOrPath) : nameOrPath;
-  return { name: nameOf(path), path, source: nameOrPath };
+  const hub = hubFile(path);
+  return { name: hub?.repo ?? nameOf(path), path, source: hub?.source ?? nameOrPath };
 }

@@ -137,3 +137,10 @@ export async function readModel(path: string): Promise<{ model: Model; sha256: s
   }
   return { model, sha256: hash.hex() };
 }
+
+/** The files beside a model in which it keeps weights, as it names them. Throws CochleaError `model` for one that would lie outside of its folder. */
+export async function externalFiles(path: string): Promise<string[]> {
+  const locations = externalLocations(parseModel(await runtime.files.read(path), path).initializers);
+  for (const location of locations) externalPath(location, '', path);
+  return locations;
+}

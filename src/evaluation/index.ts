@@ -5,6 +5,7 @@ export type { TargetKind } from './behaviour-clip.ts';
 export { behaviourMetrics, type ConditionName, conditions, recoveryScores } from './behaviour-metrics.ts';
 export type { BehaviourResults, Measured, Measures } from './behaviour-summary.ts';
 export { chooseFeatures, type ChoiceOptions } from './choose-features.ts';
+export { activationOf, checkNamed, clipLatents, type ClipLatent, type LatentChoice, type LatentOrder, latentOrders, type LatentRun } from './clip-latents.ts';
 export { evaluate, type Evaluation, type MetricValue } from './evaluate.ts';
 export { type FrameLabel, type LabelScore, type Segment, segmentLabels } from './labels.ts';
 export type { DensityHistogram } from './latent-sums.ts';

@@ -5,9 +5,10 @@ import { type Clip, listClips, loadClip, spectrogram, whisperFeatures } from '..
 import { type MultiEncoder, openMultiEncoder } from '../encoders/index.ts';
 import { CochleaError, type ErrorCode } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import { type LocateOptions, locateModel } from './models.ts';
 
 export interface AudioOptions {
-  /** A name of `cochlea models`, or a path to an .onnx file. */
+  /** A name of `cochlea models`, a path to an .onnx file or its folder, or hf:ORG/NAME[@REVISION][:FILE] (see locateModel). */
   model: string;
   /** A name of `cochlea hooks MODEL`, or a tensor. */
   hook: string;
@@ -24,6 +25,11 @@ export interface AudioOptions {
   poolSeconds?: number;
   /** Stop at the first recording that cannot be used, instead of skipping and counting it. */
   strict?: boolean;
+  /** Of a model of the Hub: ask nobody, take what is in the cache. */
+  offline?: boolean;
+  /** Ends the fetching of a model. */
+  signal?: AbortSignal;
+  onFetch?: LocateOptions['onFetch'];
   onNotice?: (line: string) => void;
 }
 
@@ -70,10 +76,11 @@ export async function chooseClips({ audio, select = {}, take = Infinity, strict 
 
 /** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
 export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, targetHook, threads, poolSeconds, strict = false, onNotice } = options;
+  const { model, hook, targetHook, threads, poolSeconds, strict = false, onNotice, offline, signal, onFetch } = options;
   const { clips, problems } = await chooseClips(options);
   const hooks = targetHook === undefined ? [hook] : [hook, targetHook];
-  const encoder = await openMultiEncoder({ model, hooks, features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
+  const located = await locateModel(model, { offline, signal, onFetch, onNotice });
+  const encoder = await openMultiEncoder({ model: located, hooks, features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
   const skipped: string[] = [];
   const skip = (line: string): void => {
     skipped.push(line);
@@ -84,7 +91,7 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   const window = poolSeconds === undefined ? 1 : Math.max(1, Math.round(poolSeconds * encoder.frameRate));
   const targetInfo: TargetInfo | undefined = second && { hook: second.hook.name, layer: layerOf(second.hook.name), dOut: second.dIn };
   const info: ActivationInfo = {
-    model: encoder.model.name, modelSha256: encoder.model.sha256, hook: name, layer: layerOf(name), dIn,
+    model: encoder.model.name, modelSha256: encoder.model.sha256, ...(/^(hf|npm):/.test(encoder.model.source) && { modelSource: encoder.model.source }), hook: name, layer: layerOf(name), dIn,
     frameRate: encoder.frameRate / window, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips),
   };
 

@@ -146,7 +146,7 @@ function section({ name, config, run, final, evaluation }: SaeFacts, repo: strin
   const adapter = run?.['adapter'] as Record<string, Json> | undefined;
   const activations = run?.['activations'] as Record<string, Json> | undefined;
   const rows = [
-    ...known('model', metadata['model_name']), ...known('hook point', metadata['hook_name']), ...known('predicts', metadata['hook_name_out']), ...known('layer', metadata['layer']),
+    ...known('model', metadata['model_name']), ...known('model from', metadata['model_source']), ...known('hook point', metadata['hook_name']), ...known('predicts', metadata['hook_name_out']), ...known('layer', metadata['layer']),
     ...known('architecture', metadata['training_architecture'] === config.architecture || metadata['training_architecture'] === undefined ? config.architecture : `${config.architecture}, trained as ${metadata['training_architecture']}`),
     ...known('d_in', config.d_in), ...known('d_sae', config.d_sae), ...known('k', config['k']), ...known('dtype', config.dtype),
     ...numbers('frames per second', metadata['frame_rate']), ...known('sample rate', metadata['sample_rate'], ' Hz'),

@@ -1,22 +1,16 @@
 /** Strips and recordings of a report: clips read again, cut around firings, with spectrogram, activation, labels and sound. */
 import type { FrameChunk } from '../activations/index.ts';
-import { type Clip, loadClip, logMel, type LogMel } from '../audio/index.ts';
+import { type Clip, loadClip } from '../audio/index.ts';
 import { CochleaError } from '../errors.ts';
 import type { Firing, LatentFirings, Segment } from '../evaluation/index.ts';
 import type { Recording, ReportFeature, ReportSound, Strip } from '../report/index.ts';
-import { runtime } from '../runtime/index.ts';
 import type { SparseActs } from '../sae/index.ts';
+import { columns, fileSound, pictureRate, spectrogram } from './pictures.ts';
 
-/** Spectrograms are drawn from sound at this rate, with bands up to half of it. */
-const sampleRate = 16_000;
 /** Seconds on either side of a firing. */
 const reach = 0.75;
-/** Samples from one column of a spectrogram to the next: fine for a strip, coarse for a whole recording. */
-const columns = { strip: 160, recording: 320 };
 /** Latents over time under a recording. */
 const rowsOfRecording = 12;
-
-const soundTypes = { '.opus': 'audio/ogg', '.ogg': 'audio/ogg', '.flac': 'audio/flac', '.mp3': 'audio/mpeg', '.m4a': 'audio/mp4', '.wav': 'audio/wav' } as const;
 
 interface OpenClip {
   clip: Clip;
@@ -68,7 +62,7 @@ export class ReportPictures {
     // What fires in most frames of everything says nothing about a moment.
     const telling = latents.filter(({ latent, firings }) => sums.has(latent) && firings < 0.25 * this.#frames.rows);
     const strongest = telling.sort((a, b) => sums.get(b.latent)! - sums.get(a.latent)! || a.latent - b.latent).slice(0, rowsOfRecording);
-    const end = samples.length / sampleRate;
+    const end = samples.length / pictureRate;
     return {
       clip: id, start: 0, end, mel: spectrogram(samples, columns.recording), sound: { index: sound, offset: clip.start ?? 0 }, ...this.#tier(id),
       ...(clip.labels['text'] === undefined ? {} : { text: clip.labels['text'] }),
@@ -79,13 +73,13 @@ export class ReportPictures {
   async #strip(latent: number, firing: Firing): Promise<Strip> {
     const opened = await this.#clip(firing.clip);
     const { clip, samples, sound, rows } = opened;
-    const seconds = samples.length / sampleRate;
+    const seconds = samples.length / pictureRate;
     const middle = Math.max(Math.min(reach, seconds / 2), Math.min(firing.time, seconds - reach));
     const start = Math.max(0, middle - reach), end = Math.min(seconds, middle + reach);
     const from = Math.max(0, Math.floor(start * this.#frameRate)), to = Math.min(rows, Math.ceil(end * this.#frameRate));
     return {
       clip: firing.clip, start, end, firing: { time: firing.time, value: firing.value },
-      mel: spectrogram(samples.subarray(Math.round(start * sampleRate), Math.round(end * sampleRate)), columns.strip),
+      mel: spectrogram(samples.subarray(Math.round(start * pictureRate), Math.round(end * pictureRate)), columns.strip),
       sound: { index: sound, offset: (clip.start ?? 0) + start }, ...this.#tier(firing.clip),
       activation: this.#activation(latent, opened, from, to), activationStart: from / this.#frameRate,
     };
@@ -118,15 +112,9 @@ export class ReportPictures {
     const clip = this.#clips.get(id);
     const index = this.#frames.clips.findIndex((one) => one.id === id);
     if (!clip || index < 0) throw new CochleaError('config', `clip ${JSON.stringify(id)} is not among those of the report`);
-    const { samples } = await loadClip(clip, sampleRate);
-    const type = (soundTypes as Record<string, (typeof soundTypes)[keyof typeof soundTypes]>)[runtime.paths.extname(clip.path).toLowerCase()];
-    // What browsers cannot play goes in as samples, from the beginning of the file like the others.
-    this.sounds.push(type ? { bytes: await runtime.files.read(clip.path), type } : { samples: (await loadClip({ id, path: clip.path, labels: {} }, sampleRate)).samples, sampleRate });
+    const { samples } = await loadClip(clip, pictureRate);
+    this.sounds.push(await fileSound(clip));
     const first = this.#frames.clip.indexOf(index);
     return { clip, samples, sound: this.sounds.length - 1, first, rows: this.#frames.clip.lastIndexOf(index) + 1 - first };
   }
-}
-
-function spectrogram(samples: Float32Array, hop: number): LogMel {
-  return logMel(samples, { sampleRate, nFft: 400, hop, mels: 64, fMin: 0, fMax: sampleRate / 2 });
 }

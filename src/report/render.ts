@@ -1,15 +1,13 @@
 import { densityChart, lineChart } from './charts.ts';
-import { Html, html, json, type Piece } from './html.ts';
-import { loudest, soundUri } from './media.ts';
+import { note, pageOf, section } from './document.ts';
+import { type Html, html } from './html.ts';
+import { loudest } from './media.ts';
 import { percent, significant, whole } from './numbers.ts';
 import { pageScript } from './page-script.ts';
 import { pageStyle } from './page-style.ts';
 import { feature, featureTable, runFacts, scoreTable } from './sections.ts';
 import { type PageContext, recording } from './stretch.ts';
 import type { ReportData, ReportScores } from './types.ts';
-
-/** Nothing may be fetched from anywhere: what a label smuggled in could not call home either. */
-const policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; media-src data:";
 
 /** How to read the sections. */
 const guide = {
@@ -46,21 +44,7 @@ export function renderReport(data: ReportData): string {
   const stretches = [...(data.recording ? [data.recording] : []), ...features.flatMap(({ top, random }) => [...top, ...random])];
   const context: PageContext = { frameRate: run.frameRate, loudest: loudest(stretches.map(({ mel }) => mel)) };
   const shown = new Set(features.map(({ latent }) => latent));
-  const section = (id: string, heading: string, ...content: Piece[]): Html =>
-    html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${heading}</h2>${content}</section>`;
-  const note = (text: string): Html => html`<p class="note">${text}</p>`;
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="cochlea">
-<title>${title}</title>
-<style>${new Html(pageStyle)}</style>
-</head>
-<body>
-<header>
+  const body = html`<header>
 <p class="over-title">cochlea: report on a sparse autoencoder</p>
 <h1>${title}</h1>
 ${summary !== undefined && html`<p class="lead">${summary}</p>`}
@@ -75,11 +59,6 @@ ${section('training', 'Training', html`<div class="charts">${curves.map(lineChar
 ${data.recording && section('recording', 'One recording', note(guide.recording), recording(data.recording, shown, context))}
 ${features.length > 0 && section('features', 'Features', note(guide.features), featureTable(features), features.map((one) => feature(one, labelsTried, context)))}
 </main>
-<footer><p>${run.licence}</p></footer>
-<script type="application/json" id="sounds">${json(sounds.map(soundUri))}</script>
-<script>${new Html(pageScript())}</script>
-</body>
-</html>
-`;
-  return page.text;
+<footer><p>${run.licence}</p></footer>`;
+  return pageOf({ title, style: pageStyle, body, sounds, script: pageScript() });
 }

@@ -2,7 +2,7 @@
 import { type Html, html, name } from './html.ts';
 import { spectrogramText } from './media.ts';
 import { significant, tickLabel } from './numbers.ts';
-import type { Recording, Segment, Strip } from './types.ts';
+import type { Recording, Segment, Stretch, Strip } from './types.ts';
 import { ticks } from './charts.ts';
 
 /** What strips of one page have in common. */
@@ -12,14 +12,14 @@ export interface PageContext {
   loudest: number;
 }
 
-const seconds = (time: number): string => `${time.toFixed(2)}\u202fs`;
+export const seconds = (time: number): string => `${time.toFixed(2)}\u202fs`;
 
 /** Where a moment lies, in percent from the left. */
-function place(time: number, { start, end }: { start: number; end: number }): string {
+export function place(time: number, { start, end }: { start: number; end: number }): string {
   return `${Math.max(0, Math.min(100, (100 * (time - start)) / (end - start))).toFixed(3)}%`;
 }
 
-function spectrogram(stretch: Strip | Recording, page: PageContext, description: string): Html {
+export function spectrogram(stretch: Stretch, page: PageContext, description: string): Html {
   const { mel } = stretch;
   const levels = spectrogramText(mel, page.loudest);
   return html`<canvas class="mel" width="${mel.frames}" height="${mel.mels}" data-levels="${levels}" role="img" aria-label="${description}"></canvas>`;
@@ -36,25 +36,28 @@ function tier(segments: readonly Segment[] | undefined, stretch: { start: number
 }
 
 /** Data for the player: which sound, where the stretch begins in it, how long it is. */
-function playable({ sound, start, end }: Strip | Recording): Html | undefined {
+export function playable({ sound, start, end }: Stretch): Html | undefined {
   return sound && html`data-sound="${sound.index}" data-offset="${sound.offset.toFixed(4)}" data-seconds="${(end - start).toFixed(4)}"`;
 }
 
-function playButton({ sound }: Strip | Recording, what: string): Html | undefined {
+export function playButton({ sound }: Stretch, what: string): Html | undefined {
   return sound && html`<button type="button" class="play" aria-label="${`play ${what}`}" aria-pressed="false">
 <svg viewBox="0 0 12 12" aria-hidden="true"><path class="start" d="M2.5 1v10l8-5z"/><path class="stop" d="M2 2h8v8H2z"/></svg></button>`;
 }
 
-/** The activation as steps, one per frame, from 0 up to `maximum`: a filled outline in a box of 1000 by 100. */
-function curve({ activation, activationStart, start, end }: Strip, frameRate: number, maximum: number): Html {
-  const x = (frame: number): string => ((1000 * (activationStart + frame / frameRate - start)) / (end - start)).toFixed(1);
+/** The outline of an activation as steps, one per frame, from 0 up to `maximum`, in a box of `width` by 100 that is as long as the stretch. */
+export function curvePath({ activation, activationStart, start, end }: Pick<Strip, 'activation' | 'activationStart' | 'start' | 'end'>, frameRate: number, maximum: number, width: number): string {
+  const x = (frame: number): string => ((width * (activationStart + frame / frameRate - start)) / (end - start)).toFixed(1);
   const y = (value: number): string => (100 - 96 * Math.max(0, Math.min(1, value / maximum))).toFixed(1);
   let path = `M${x(0)} 100`;
   activation.forEach((value, n) => {
     if (n === 0 || y(value) !== y(activation[n - 1])) path += `H${x(n)}V${y(value)}`;
   });
-  path += `H${x(activation.length)}V100`;
-  return html`<svg class="curve" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true"><path d="${path}"/></svg>`;
+  return `${path}H${x(activation.length)}V100`;
+}
+
+function curve(one: Strip, frameRate: number, maximum: number): Html {
+  return html`<svg class="curve" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true"><path d="${curvePath(one, frameRate, maximum, 1000)}"/></svg>`;
 }
 
 /** Spectrogram, activation, labels and player of one firing; all strips of a latent have the same `maximum` at the top of the curve. */

@@ -89,7 +89,7 @@ export interface Segment {
 }
 
 /** A stretch of a clip with its sound. */
-interface Stretch {
+export interface Stretch {
   clip: string;
   start: number;
   end: number;

@@ -26,6 +26,6 @@ export function audioMetadata(info: ActivationInfo, architecture: string, target
     model_name: info.model, hook_name: info.hook, hook_head_index: null, ...(target ? { hook_name_out: target.hook, hook_head_index_out: null } : {}), dataset_path: info.dataSha256,
     // SAELens' own activation store wants these to be set; frames of sound have no tokens to prepend.
     context_size: 1, prepend_bos: false, seqpos_slice: [null],
-    layer: info.layer, ...(target ? { layer_out: target.layer } : {}), frame_rate: info.frameRate, sample_rate: info.sampleRate, model_sha256: info.modelSha256, data_sha256: info.dataSha256,
+    layer: info.layer, ...(target ? { layer_out: target.layer } : {}), frame_rate: info.frameRate, sample_rate: info.sampleRate, model_sha256: info.modelSha256, ...(info.modelSource === undefined ? {} : { model_source: info.modelSource }), data_sha256: info.dataSha256,
   };
 }

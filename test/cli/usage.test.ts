@@ -88,7 +88,7 @@ test('what is not there, or not what it should be, is named, with code 1', () =>
   [['train', '--out', 'q', '--activations', file('torn.safetensors', 'torn')], /torn\.safetensors is not a whole safetensors file: 4 bytes are too few for a header$/],
   [['train', '--out', 'q', '--activations', mkdtempSync(join(folder, 'empty-'))], /^cochlea: there are no activations in .*: neither manifest\.json \(a store\), state\.json \(a dataset\) nor \.safetensors or \.npy files$/],
   [['train', '--out', 'q', '--audio', 'nowhere', '--model', 'm', '--hook', 'h'], /^cochlea: no such file or folder: nowhere: name sound files, folders of them, or a manifest/],
-  [['hooks', 'nowhere'], /^cochlea: no model 'nowhere': give the path of an \.onnx file or one of moonshine-tiny/],
+  [['hooks', 'nowhere'], /^cochlea: no model 'nowhere': give the path of an \.onnx file or of its folder, ORG\/NAME of the Hugging Face Hub, or one of moonshine-tiny/],
   [['hooks', file('not.onnx', 'hello')], /^cochlea: .*not\.onnx/],
 ]));
 

@@ -71,6 +71,10 @@ describe('what a model is given equals what the feature extractors of Transforme
     // 148 rows of spectrogram: 74 steps of 64 patches, of 512.
     assert.deepEqual([rows, valid], [512 * 64, 74 * 64]);
     assert.ok(Math.abs(frameRate - 64 * 50) < 1e-9);
+    // All stored rows and bands, of the extractor's own 1024 rows; padding is 0 before it is brought to scale, as the model sees it too.
+    const bands = spectrogram(signal(24_000), { kind: 'kaldi', sampleRate: 16_000, mels: 128 });
+    const off = worst('ast', (frame, band) => ((bands[frame * 128 + band] ?? 0) + 4.2677393) / (2 * 4.5689974));
+    assert.ok(off < 1e-4, `off by ${off}`);
     const { frames: which, values } = stored['ast']!;
     for (const [n, frame] of which.entries()) {
       if (frame % 2 === 1) continue;

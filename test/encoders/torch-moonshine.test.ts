@@ -4,7 +4,7 @@ import { readModel } from '../../src/encoders/weights.ts';
 import { fetchModel, listHooks, openEncoder, openMultiEncoder } from '../../src/encoders/index.ts';
 import { shared } from '../support/paths.ts';
 import { unreachable } from './npm.ts';
-import { floats, framesAt, layerNorm, relativeDifference } from './torch.ts';
+import { floats, framesAt, layerNorm, relativeDifference, unread } from './torch.ts';
 
 const folder = shared('fixtures', 'encoders', 'moonshine-tiny');
 const missing = folder ? false : '../shared/fixtures/encoders/moonshine-tiny is not there';
@@ -45,6 +45,8 @@ describe('Moonshine tiny with its real weights', () => {
       const off = relativeDifference(frames[n]!, floats(folder!, name));
       assert.ok(off < 2e-4, `${hook} is off by ${off}`);
     }
+    assert.deepEqual(floats(folder!, 'hidden_6'), floats(folder!, 'last'));
+    assert.deepEqual(unread(folder!), []);
   });
 
   test('the last layer becomes the output by the final norm', { skip: missing }, async (t) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { listHooks, openMultiEncoder } from '../../src/encoders/index.ts';
 import { shared } from '../support/paths.ts';
-import { floats, largestDifference, layerNorm } from './torch.ts';
+import { floats, largestDifference, layerNorm, unread } from './torch.ts';
 
 const missing = (name: string) => (shared('fixtures', 'encoders', name) ? false : `../shared/fixtures/encoders/${name} is not there`);
 
@@ -48,7 +48,14 @@ for (const name of ['hubert-shape', 'wavlm-shape']) {
           const off = largestDifference(frames[n]!, expected[hook]!());
           assert.ok(off < 1e-4, `${hook} is off by ${off}`);
         }
+        // A post-norm layer ends with its second norm, which was caught as a module too.
+        for (const layer of [0, 1, 2]) {
+          const off = largestDifference(frames[hooks.indexOf(`encoder.layers.${layer}`)]!, floats(folder, `cap_encoder.layers.${layer}.final_layer_norm`));
+          assert.ok(off < 1e-4, `the second norm of layer ${layer} is off by ${off}`);
+        }
       });
+
+      test('nothing that is stored goes uncompared', () => assert.deepEqual(unread(folder), []));
     });
   }
 }

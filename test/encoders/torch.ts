@@ -1,12 +1,20 @@
 /** The stored arrays of PyTorch that the encoders are compared with. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openEncoder, type EncoderOptions } from '../../src/encoders/index.ts';
 
+const read = new Set<string>();
+
 export function floats(folder: string, name: string): Float32Array {
+  read.add(join(folder, name));
   const bytes = readFileSync(join(folder, `${name}.f32`));
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
+
+/** Arrays that no test of this process has asked for: nothing that is stored may go uncompared. */
+export function unread(folder: string): string[] {
+  return readdirSync(folder).filter((file) => file.endsWith('.f32') && !read.has(join(folder, file.slice(0, -4))));
 }
 
 export async function framesAt(options: EncoderOptions, samples: Float32Array): Promise<Float32Array> {

@@ -61,7 +61,7 @@ export const sha256 = (bytes: Uint8Array): string => digest('sha256', bytes);
 export const gitHash = (bytes: Uint8Array): string => digest('sha1', `blob ${bytes.length}\0`, bytes);
 const pointer = (bytes: Uint8Array): Uint8Array => new TextEncoder().encode(`version https://git-lfs.github.com/spec/v1\noid sha256:${sha256(bytes)}\nsize ${bytes.length}\n`);
 
-const isLarge = (path: string): boolean => /\.(safetensors|npz|pt|bin)$/.test(path);
+const isLarge = (path: string): boolean => /\.(safetensors|npz|pt|bin|onnx|onnx_data)$/.test(path);
 
 export class HubServer {
   endpoint = '';

@@ -1,0 +1,108 @@
+import { basename, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { type ClipFeatures, type ClipLatent, clipFeatures, CochleaError, type FeaturesResult, type LatentOrder, latentOrders, runtime, SAE } from '../src/index.ts';
+import { type AudioFlags, modelHelp, offlineHelp } from './support/audio-options.ts';
+import { fetchLine, interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
+import { openGpu } from './support/gpu.ts';
+import { labelValue, nonNegativeNumber, positiveNumber, wholeNumber, wholeNumbers } from './support/options.ts';
+
+interface Flags extends OutputOptions, Omit<AudioFlags, 'audio' | 'targetHook'> {
+  top?: number;
+  by?: LatentOrder;
+  latents?: number[];
+  start?: number;
+  end?: number;
+  html?: string;
+  config?: string;
+}
+
+const jsonFields = `
+The object of --json: sae; model, modelSha256, hook, frameRate (frames per second), dSae; skipped, a line per recording; html, the page when one was written; and clips, each with
+  clip, path   its id, and the file
+  start, end   the part of the file that was heard, in seconds
+  frames       frames of sound; frame i stands at i / frameRate seconds of the clip; what a model pads is no frame
+  l0           latents that fire on a frame, in the mean
+  latents      largest first by --by, or as --latents names them, each with
+    latent     its index
+    firings    frames on which it fires: on which its activation is not 0
+    share      the same as a share of all frames
+    mean       over all frames, 0 where it does not fire (of activations with signs: of their sizes)
+    peak, peakTime   the activation that is largest in size, and the second of its frame (of equals the first); null when it never fires
+    runs       [from, to, peak] of each run of consecutive firing frames, in order of time: the second of its first frame, that of the frame behind its last, its peak`;
+
+export function featuresCommand(): Command {
+  return new Command('features')
+    .description('What an SAE hears in a recording, and when: its top latents over time, as a table, JSON or a page with spectrogram and sound')
+    .argument('<sae>', 'folder of an SAE')
+    .argument('<clip...>', 'sound files, folders of them (searched whole), or manifests (.csv, .jsonl)')
+    .option('--top <n>', 'at most so many latents of each clip (20)', wholeNumber(1))
+    .addOption(new Option('--by <order>', 'which come first (peak); defined below').choices(Object.keys(latentOrders)))
+    .option('--latents <list>', 'these latents instead, as 3,17', wholeNumbers)
+    .option('--start <s>', 'hear each clip only from here, in seconds from its beginning', nonNegativeNumber)
+    .option('--end <s>', 'hear each clip only up to here, in seconds from its beginning', positiveNumber)
+    .option('--html <file>', 'write a page: spectrogram, sound, and the latents\' activations under it; it works without a network')
+    .option('--model <model>', `instead of the model that the SAE was trained on: ${modelHelp}`)
+    .option('--hook <hook>', 'instead of the hook point that the SAE was trained on')
+    .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
+    .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
+    .option('--pool-seconds <n>', 'one row for so many seconds of sound, for an SAE that was trained so', positiveNumber)
+    .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
+    .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it')
+    .option('--offline', offlineHelp)
+    .option('--config <file>', 'JSON file with any of these flags')
+    .option('--quiet', 'print nothing but errors')
+    .option('--json', 'print the result as one JSON object')
+    .addHelpText('after', () => `\nOrders:\n${Object.entries(latentOrders).map(([name, definition]) => `  ${name}: ${definition}`).join('\n')}\n${jsonFields}`)
+    .action(async (folder: string, audio: string[], flags: Flags) => {
+      const { top, by, latents, start, end, html, config: _, quiet: _quiet, json: _json, verbose: _verbose, ...options } = flags;
+      if (latents && (top !== undefined || by !== undefined)) throw new CochleaError('usage', `--latents and ${top === undefined ? '--by' : '--top'} exclude each other`, 'give one of them');
+      if (start !== undefined && end !== undefined && end <= start) throw new CochleaError('usage', `--end ${end} does not lie behind --start ${start}`, 'both are seconds from the beginning of a clip');
+      const output = openOutput(flags);
+      const gpu = await openGpu(output);
+      try {
+        const sae = await SAE.load(gpu, folder);
+        const name = basename(resolve(folder));
+        const { html: page, ...result } = await clipFeatures({
+          ...options, audio, sae, choice: latents ? { latents } : { top: top ?? 20, by: by ?? 'peak' }, signal: interruptSignal(),
+          ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }), ...(html === undefined ? {} : { page: { sae: name } }),
+          onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)), onProgress: ({ clips, clipsDone }) => output.progress(`clip ${clipsDone} of ${clips}`),
+        });
+        if (html !== undefined && page !== undefined) await runtime.files.write(html, page);
+        output.result(described(result, html), { sae: folder, ...result, clips: result.clips.map(listed), ...(html === undefined ? {} : { html }) });
+      } finally {
+        gpu.dispose();
+      }
+    });
+}
+
+/** Runs as short lists: there may be thousands. */
+const listed = ({ latents, ...clip }: ClipFeatures) => ({
+  ...clip,
+  latents: latents.map(({ peak = null, peakTime = null, runs, ...latent }) => ({ ...latent, peak, peakTime, runs: runs.map((run) => [run.from, run.to, run.peak]) })),
+});
+
+function described({ model, hook, clips, skipped }: FeaturesResult, html: string | undefined): string {
+  return [
+    `${hook} of ${model}`,
+    ...clips.flatMap((clip) => ['', `${clip.clip}: ${(clip.end - clip.start).toFixed(2)} s${clip.start > 0 ? ` from ${clip.start.toFixed(2)} s` : ''}, ${clip.frames} frames, ${clip.l0.toFixed(1)} latents per frame`, latentTable(clip.latents)]),
+    ...(skipped.length > 0 ? ['', `${skipped.length} skipped, each named above`] : []),
+    ...(html === undefined ? [] : ['', `listen: ${html}   (open it in a browser)`]),
+  ].join('\n');
+}
+
+function latentTable(latents: readonly ClipLatent[]): string {
+  const rows = latents.map(({ latent, firings, share, mean, peak, peakTime, runs }) => [
+    String(latent), String(firings), `${(100 * share).toFixed(1)}%`, Number(mean.toPrecision(3)).toString(), peak === undefined ? '-' : Number(peak.toPrecision(4)).toString(),
+    peakTime === undefined ? '-' : peakTime.toFixed(2), strongestRuns(runs),
+  ]);
+  return table([['latent', 'firings', 'share', 'mean', 'peak', 'at s', 'fires from-to, s'], ...rows]);
+}
+
+/** Runs that fit on a line, in order of time. */
+const fitting = 5;
+
+function strongestRuns(runs: ClipLatent['runs']): string {
+  const strongest = new Set([...runs].sort((a, b) => Math.abs(b.peak) - Math.abs(a.peak) || a.from - b.from).slice(0, fitting));
+  const written = runs.filter((run) => strongest.has(run)).map(({ from, to }) => `${from.toFixed(2)}-${to.toFixed(2)}`).join(' ');
+  return runs.length > fitting ? `${written} and ${runs.length - fitting} more` : written;
+}
