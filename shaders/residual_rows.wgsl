@@ -48,8 +48,9 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var spread = 0.0;
   for (var d = thread; d < p.d_in; d += WG) {
     let out = r[base + d] * affine.x + affine.y;
-    let e = out - t[base + d];
-    let deviation = t[base + d] - mean[d];
+    let aim = t[base + d];
+    let e = out - aim;
+    let deviation = aim - mean[d];
     r[base + d] = out;
     g[base + d] = scale * e;
     error_squares += e * e;

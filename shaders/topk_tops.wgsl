@@ -1,24 +1,25 @@
 // The k largest scores of each row, exactly, by the largest score of every 8 latents that encode_resident.wgsl leaves in `tops`. Among equal
 // scores the smaller latent wins.
 //
-// The same result as topk_bisect.wgsl, in the same four steps, for the case that an encoder product has just been computed:
+// The same result as topk_bisect.wgsl, for the case that an encoder product has just been computed:
 //
 //   1. Each lane has a run of consecutive tops, and keeps the largest keys of GROUPS groups of them. A bound with at least k, and few more, of
 //      these maxima at or above it is a lower bound of the k-th largest score.
-//   2. Each lane lists the eights of its run whose top is at or above the bound, and then the candidates among their latents, in order.
-//   3. The k-th key is found among the candidates by halving an interval of keys.
-//   4. Each lane writes what it keeps behind what the lanes before it keep.
+//   2. The eights whose top is at or above the bound are taken in order, by all lanes together: each lane keeps the key of one latent of them, so
+//      that slot n of all lanes has consecutive latents.
+//   3. A bound with just k of the kept keys at or above it, or else the k-th key, is found by halving an interval of keys.
+//   4. Slot by slot, in order, the lanes write what they keep.
 //
-// What lanes keep is in variables of their own: counting in the first HELD of them is a few instructions, while a look at memory costs as much as
-// all of these. Where a lane has more candidates than HELD, step 3 counts in all of them, and where it has more than ROOM (many equal scores),
-// in the row itself. A workgroup is a subgroup, and takes ROWS rows one after the other.
+// All decisions are the same in all lanes: what lanes do apart costs a software adapter as much as if all did it. Where more eights are found than
+// there is ROOM for (many equal scores), steps 3 and 4 go over all eights of the row itself. A workgroup is a subgroup, and takes ROWS rows one
+// after the other.
 enable subgroups;
 diagnostic(off, subgroup_uniformity); // all that decides on a branch around them is a sum over the subgroup
-const WG = 8u; // a subgroup
+const WG = 8u; // a subgroup: 4 or 8
 const ROWS = 16u;
 const GROUPS = 16u; // of each lane, a multiple of 4
-const HELD = 16u; // at most ROOM
-const ROOM = 64u; // eights, and candidates, of each lane
+const HELD = 96u; // slots in which step 3 looks whether they are taken or not, a multiple of 4, at most ROOM
+const ROOM = 128u; // slots, a multiple of 4
 const SCALED = 0u;
 const ABSOLUTE = 0u;
 const NO_LATENT = 0xffffffffu;
@@ -27,21 +28,20 @@ const NO_LATENT = 0xffffffffu;
 struct Params { rows: u32, first_row: u32, latents: u32, k: u32, slots: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> h: array<vec4f>; // [rows, latents]
-@group(0) @binding(2) var<storage, read> norms: array<vec4f>; // [latents]
+@group(0) @binding(1) var<storage, read> h: array<f32>; // [rows, latents]
+@group(0) @binding(2) var<storage, read> norms: array<f32>; // [latents]
 @group(0) @binding(3) var<storage, read> tops: array<vec4f>; // [rows, ceil(latents / 8)], rows beginning anywhere
 @group(0) @binding(4) var<storage, read_write> indices: array<u32>; // [.., slots]
 @group(0) @binding(5) var<storage, read_write> values: array<f32>; // [.., slots]
 @group(0) @binding(6) var<storage, read_write> flags: array<atomic<u32>>;
 
-// What a lane has: quads of tops, eights whose tops are in them, candidates.
+// What is kept of a row: WG latents a slot, each lane the key of its own. Or, where that found no room, the row itself.
 struct Run {
   row: u32,
-  begin: u32, // of its latents
-  end: u32,
-  found: u32,
-  keys: array<u32, ROOM>, // zero, which is below all bounds, from `found` on
-  places: array<u32, ROOM>,
+  slots: u32,
+  whole: bool,
+  keys: array<vec4u, ROOM / 4u>, // of four slots each; zero, which is below all bounds, where there is no latent
+  starts: array<u32, ROOM>, // the first latent of each slot
 }
 
 // Unsigned numbers in the same order, below 0xffffffff, so that there is a bound above all.
@@ -51,11 +51,14 @@ fn ordered_keys(scores: vec4f) -> vec4u {
   return min(keys, vec4u(0xfffffffeu));
 }
 
-fn keys_of(row: u32, quad: u32) -> vec4u {
-  var scores = h[row * (p.latents / 4u) + quad];
-  if (SCALED == 1u) { scores *= norms[quad]; }
+// The keys of four latents, zero where there is none.
+fn four_keys_of(row: u32, latents: vec4u) -> vec4u {
+  let at = min(latents, vec4u(p.latents - 1u));
+  let first = row * p.latents;
+  var scores = vec4f(h[first + at.x], h[first + at.y], h[first + at.z], h[first + at.w]);
+  if (SCALED == 1u) { scores *= vec4f(norms[at.x], norms[at.y], norms[at.z], norms[at.w]); }
   if (ABSOLUTE == 1u) { scores = abs(scores); }
-  return ordered_keys(scores);
+  return select(vec4u(), ordered_keys(scores), latents < vec4u(p.latents));
 }
 
 fn larger_of(v: vec4u) -> u32 {
@@ -100,44 +103,53 @@ fn bound_of(maxima: ptr<function, array<vec4u, GROUPS / 4u>>, k: u32, slack: u32
   return low;
 }
 
-// How many keys of the lane's run are above a bound, and how many at it: of its candidates, or of all its latents where these did not find room.
-fn count_in(run: ptr<function, Run>, bound: u32, overflow: bool) -> vec2u {
-  var count = vec2u();
-  for (var n = 0u; n < select((*run).found, 0u, overflow); n++) {
-    let key = (*run).keys[n];
-    count += select(vec2u(), vec2u(1u), vec2<bool>(key > bound, key == bound));
-  }
-  for (var c = (*run).begin; c < select((*run).begin, (*run).end, overflow); c += 4u) {
-    let keys = keys_of((*run).row, c / 4u);
-    count += vec2u(count_of(keys > vec4u(bound)), count_of(keys == vec4u(bound)));
-  }
-  return count;
+// Which lanes say yes, four questions side by side: bit 4 l + c is lane l's answer to question c.
+fn interleaved_ballot(yes: vec4<bool>) -> u32 {
+  var bits = vec4u(subgroupBallot(yes.x).x, subgroupBallot(yes.y).x, subgroupBallot(yes.z).x, subgroupBallot(yes.w).x);
+  bits = (bits | (bits << vec4u(12u))) & vec4u(0x000f000fu);
+  bits = (bits | (bits << vec4u(6u))) & vec4u(0x03030303u);
+  bits = (bits | (bits << vec4u(3u))) & vec4u(0x11111111u);
+  return bits.x | (bits.y << 1u) | (bits.z << 2u) | (bits.w << 3u);
 }
 
-// The k-th largest key. `least` has k or more keys at or above it, `most` fewer.
-fn last_of(run: ptr<function, Run>, k: u32, least: u32, most: u32) -> u32 {
-  let crowd = subgroupMax((*run).found);
+fn slot_key(run: ptr<function, Run>, slot: u32, lane: u32) -> u32 {
+  if ((*run).whole) { return four_keys_of((*run).row, vec4u(slot * WG + lane)).x; }
+  return (*run).keys[slot / 4u][slot % 4u];
+}
+
+fn slot_start(run: ptr<function, Run>, slot: u32) -> u32 {
+  if ((*run).whole) { return slot * WG; }
+  return (*run).starts[slot];
+}
+
+// How many kept keys of all lanes are at or above a bound.
+fn count_above(run: ptr<function, Run>, bound: u32, lane: u32) -> u32 {
+  var mine = 0u;
+  if ((*run).whole || (*run).slots > HELD) {
+    for (var slot = 0u; slot < (*run).slots; slot++) { mine += select(0u, 1u, slot_key(run, slot, lane) >= bound); }
+  } else {
+    for (var n = 0u; n < HELD / 4u; n++) { mine += count_of((*run).keys[n] >= vec4u(bound)); }
+  }
+  return subgroupAdd(mine);
+}
+
+// The largest bound with k or more keys at or above it, or one with just k. `least` has k or more, `most` fewer.
+fn last_of(run: ptr<function, Run>, k: u32, least: u32, most: u32, lane: u32) -> u32 {
   var low = least;
   var high = most;
   loop {
-    if (crowd > HELD || high - low <= 1u) { break; }
-    let middle = low + (high - low) / 2u;
-    var mine = 0u;
-    for (var n = 0u; n < HELD; n++) { mine += select(0u, 1u, (*run).keys[n] >= middle); }
-    if (subgroupAdd(mine) >= k) { low = middle; } else { high = middle; }
-  }
-  loop {
     if (high - low <= 1u) { break; }
     let middle = low + (high - low) / 2u;
-    let mine = count_in(run, middle, crowd > ROOM);
-    if (subgroupAdd(mine.x + mine.y) >= k) { low = middle; } else { high = middle; }
+    let above = count_above(run, middle, lane);
+    if (above >= k) { low = middle; } else { high = middle; }
+    if (above == k) { break; }
   }
   return low;
 }
 
 fn emit_place(row: u32, slot: u32, latent: u32) {
   let at = (p.first_row + row) * p.slots + slot;
-  let value = h[row * (p.latents / 4u) + latent / 4u][latent % 4u];
+  let value = h[row * p.latents + latent];
   indices[at] = latent;
   values[at] = select(max(value, 0.0), value, ABSOLUTE == 1u);
 }
@@ -150,78 +162,65 @@ fn select_by_tops(row: u32, lane: u32) {
   }
   if (k == 0u) { return; }
 
-  // The row's tops, quads that cover them, and the lane's part of these.
+  // The row's tops, and quads that cover them.
   let pitch = (p.latents + 7u) / 8u;
   let first_top = row * pitch;
   let end_top = first_top + pitch;
   let first_quad = first_top / 4u;
-  let quads = (end_top + 3u) / 4u - first_quad;
-  let length = (quads + WG - 1u) / WG;
-  let begin = first_quad + min(lane * length, quads);
-  let end = first_quad + min((lane + 1u) * length, quads);
+  let end_quad = (end_top + 3u) / 4u;
 
   var maxima = array<vec4u, GROUPS / 4u>();
   var largest_of_all = vec4u();
   for (var group = 0u; group < GROUPS / 4u; group++) {
     var largest = vec4u();
-    for (var quad = begin + group; quad < end; quad += GROUPS / 4u) { largest = max(largest, top_keys(quad, first_top, end_top)); }
+    for (var quad = first_quad + group * WG + lane; quad < end_quad; quad += WG * GROUPS / 4u) { largest = max(largest, top_keys(quad, first_top, end_top)); }
     maxima[group] = largest;
     largest_of_all = max(largest_of_all, largest);
   }
   // A NaN stands for all that is not finite.
-  let most = larger_of(largest_of_all);
-  if (most >= 0xff800000u) { atomicOr(&flags[0], 1u); }
+  let most = subgroupMax(larger_of(largest_of_all));
+  if (most >= 0xff800000u && lane == 0u) { atomicOr(&flags[0], 1u); }
   let bound = bound_of(&maxima, k, k / 8u);
 
-  var eights = array<u32, ROOM>();
-  var listed = 0u;
-  for (var quad = begin; quad < end; quad++) {
-    let keys = top_keys(quad, first_top, end_top);
-    let at = quad * 4u - first_top; // of a quad that begins before the row, modulo 2^32
-    for (var n = 0u; n < 4u; n++) {
-      if (keys[n] >= bound && at + n < pitch) {
-        eights[min(listed, ROOM - 1u)] = at + n;
-        listed++;
+  var run = Run(row, 0u, false, array<vec4u, ROOM / 4u>(), array<u32, ROOM>());
+  for (var quad = first_quad; quad < end_quad; quad += WG) {
+    let keys = top_keys(min(quad + lane, end_quad - 1u), first_top, end_top);
+    var marked = interleaved_ballot((keys >= vec4u(bound)) & vec4<bool>(quad + lane < end_quad));
+    while (marked != 0u) {
+      let at = quad * 4u + countTrailingZeros(marked) - first_top; // of a quad that begins before the row, modulo 2^32
+      marked &= marked - 1u;
+      if (at >= pitch) { continue; } // where all keys are zero the bound is, and what is no top is marked too
+      for (var part = 0u; part < 8u; part += WG) {
+        run.starts[min(run.slots, ROOM - 1u)] = at * 8u + part;
+        run.slots++;
       }
     }
   }
-
-  let begin_latent = min(max(begin * 4u, first_top) - first_top, pitch) * 8u;
-  let end_latent = min(min(max(end * 4u, first_top) - first_top, pitch) * 8u, p.latents);
-  var run = Run(row, begin_latent, end_latent, 0u, array<u32, ROOM>(), array<u32, ROOM>());
-  var found = 0u;
-  for (var half = 0u; half < 2u * min(listed, ROOM); half++) {
-    let quad = eights[half / 2u] * 2u + half % 2u;
-    if (quad * 4u >= p.latents) { break; } // the last eight may be half a one
-    let keys = keys_of(row, quad);
-    for (var n = 0u; n < 4u; n++) {
-      if (keys[n] >= bound) {
-        run.keys[min(found, ROOM - 1u)] = keys[n];
-        run.places[min(found, ROOM - 1u)] = quad * 4u + n;
-        found++;
-      }
-    }
+  if (run.slots > ROOM) {
+    run.whole = true;
+    run.slots = (p.latents + WG - 1u) / WG;
   }
-  run.found = select(found, ROOM + 1u, listed > ROOM);
-  let overflow = subgroupMax(run.found) > ROOM;
+  // Four slots at a time: they lie far apart in memory, which then looks for them side by side.
+  for (var slot = 0u; slot < select(run.slots, 0u, run.whole); slot += 4u) {
+    let there = slot + vec4u(0u, 1u, 2u, 3u) < vec4u(run.slots);
+    let latents = vec4u(run.starts[slot], run.starts[slot + 1u], run.starts[slot + 2u], run.starts[slot + 3u]) + lane;
+    run.keys[slot / 4u] = select(vec4u(), four_keys_of(row, latents), there);
+  }
 
-  let last = last_of(&run, k, bound, subgroupMax(most) + 1u);
-  let own = count_in(&run, last, overflow);
-  let remaining = k - subgroupAdd(own.x); // of those equal to the last
-  var before = vec2u(subgroupExclusiveAdd(own.x), subgroupExclusiveAdd(own.y));
-  let stop = select(run.found, run.end - run.begin, overflow);
-  for (var n = 0u; n < stop; n++) {
-    var place = run.begin + n;
-    var key = 0u;
-    if (overflow) {
-      key = keys_of(row, place / 4u)[place % 4u];
-    } else {
-      place = run.places[n];
-      key = run.keys[n];
-    }
-    if (key > last || (key == last && before.y < remaining)) { emit_place(row, before.x + min(before.y, remaining), place); }
-    before += select(vec2u(), vec2u(1u, 0u), key > last);
-    before += select(vec2u(), vec2u(0u, 1u), key == last);
+  let last = last_of(&run, k, bound, most + 1u, lane);
+  let above = count_above(&run, last + 1u, lane);
+  var remaining = k - above; // of those equal to the last; all others at or above it are kept
+  if (count_above(&run, last, lane) == k) { remaining = k; }
+  let below = (1u << lane) - 1u;
+  var base = 0u;
+  for (var slot = 0u; slot < run.slots; slot++) {
+    let key = slot_key(&run, slot, lane);
+    let equal = subgroupBallot(key == last).x;
+    let kept = key > last || (key == last && countOneBits(equal & below) < remaining);
+    let ballot = subgroupBallot(kept).x;
+    if (kept) { emit_place(row, base + countOneBits(ballot & below), slot_start(&run, slot) + lane); }
+    base += countOneBits(ballot);
+    remaining -= min(remaining, countOneBits(equal));
   }
 }
 

@@ -37,7 +37,7 @@ export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, 
   if (tops && h.columns % 4 !== 0) throw new CochleaError('gpu-error', `topk: ${h.columns} latents are no multiple of 4, and leave no tops`);
   if (WG && tops) {
     const GROUPS = groupsOfLane(slots, WG);
-    const kernel = rec.gpu.kernel({ name: 'topk_tops', text: shaders.topk_tops.text }, { SCALED: variant.SCALED, ABSOLUTE: variant.ABSOLUTE, WG, GROUPS, HELD: Math.min(GROUPS, 32), ROOM: Math.min(4 * GROUPS, 256) });
+    const kernel = rec.gpu.kernel({ name: 'topk_tops', text: shaders.topk_tops.text }, { SCALED: variant.SCALED, ABSOLUTE: variant.ABSOLUTE, WG, GROUPS, HELD: Math.min(6 * GROUPS, 192), ROOM: Math.min(8 * GROUPS, 512) });
     rec.dispatch(kernel, { h, norms: norms ?? h, tops, indices, values, flags }, shape, groupsFor(rows, 16));
   } else if (WG) {
     const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, WG, GROUPS: groupsOfLane(slots, WG) });

@@ -7,6 +7,9 @@ import { streams } from '../random.ts';
 /** Scratch for pre-activations never grows past this, however large the adapter. */
 const scratchBytes = 256 * 2 ** 20;
 
+/** Where a CPU computes with what its caches hold, rows are few enough that selecting finds their pre-activations there. */
+const cachedRows = 512;
+
 /**
  * Latents per shard, a multiple of 128, such that a shard of the weights, and of a bitmap over `bitmapRows` rows,
  * fits one binding.
@@ -26,7 +29,7 @@ export function shardRows(gpu: Gpu, dIn: number, dSae: number, bitmapRows = 0): 
 export function chunkRows(gpu: Gpu, dSae: number, rows: number): number {
   const fit = Math.floor(Math.min(gpu.bindingBytes, scratchBytes) / (dSae * 4));
   if (fit === 0) throw new CochleaError('gpu-memory', `one row of ${dSae} pre-activations does not fit a binding of ${gpu.bindingBytes} bytes`);
-  return Math.max(1, Math.floor(Math.min(rows, fit) * gpu.workShare));
+  return Math.max(1, Math.floor(Math.min(rows, fit, gpu.gathersImages ? cachedRows : Infinity) * gpu.workShare));
 }
 
 /** A weight [d_sae, d_in], sharded where it must be; `gathered` as kernels look at its rows one by one. */

@@ -49,7 +49,7 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
     ...together([{ WG: 4, GROUPS: 16 }], [{ SCALED: 0, FROM_LIST: 1 }, { SCALED: 1, FROM_LIST: 0 }, { SCALED: 1, FROM_LIST: 1, ABSOLUTE: 1 }]),
     { WG: 8, GROUPS: 128, SCALED: 1, FROM_LIST: 1 },
   ],
-  topk_tops: [{ WG: 8, SCALED: 1 }, { WG: 8, ABSOLUTE: 1 }, { WG: 4, GROUPS: 256, HELD: 32, ROOM: 256 }],
+  topk_tops: [{ WG: 8, SCALED: 1 }, { WG: 8, ABSOLUTE: 1 }, { WG: 4, GROUPS: 256, HELD: 192, ROOM: 512 }],
   groupmax_rows: either('SCALED'),
   batchtopk_histogram: together([4, 256].map((WG) => ({ WG })), either('SCALED')),
   batchtopk_count: either('SCALED'),
