@@ -28,8 +28,7 @@ export async function tuneEncode(gpu: Gpu, { dIn, dSae, rows }: EncodeShape): Pr
   const name = choiceName('encode', [dIn, dSae]);
   const able = candidates(gpu, dSae);
   if (gpu.variants.has(name) || gpu.variants.has('encode') || able.length < 2 || 2 * rows * dIn * dSae < worthwhile) return undefined;
-  const known = (await readTuning(gpu))[name];
-  const found = able.find((variant) => variant === known);
+  const found = await readChoice(gpu, name, able);
   if (found) {
     gpu.variants.set(name, found);
     return undefined;
@@ -39,9 +38,9 @@ export async function tuneEncode(gpu: Gpu, { dIn, dSae, rows }: EncodeShape): Pr
   const first = able[0]!;
   const best = able.reduce((least, variant) => (times[variant]! < times[least]! ? variant : least), first);
   const chosen = times[best]! < margin * times[first]! ? best : first;
-  gpu.variants.set(name, chosen);
-  await writeTuning(gpu, name, chosen);
-  return `${name}: ${chosen}, of ${able.map((variant) => `${variant} ${times[variant]!.toFixed(2)} ms`).join(', ')} (kept for next time)`;
+  const settled = await settle(gpu, name, able, chosen);
+  gpu.variants.set(name, settled);
+  return `${name}: ${settled}, of ${able.map((variant) => `${variant} ${times[variant]!.toFixed(2)} ms`).join(', ')} (kept for next time)`;
 }
 
 /** Those that may be the fastest: a software adapter's are known but for subgroups of four, which win or lose with its processor. */
@@ -87,30 +86,33 @@ function placeOf({ adapter }: Gpu): string {
   return [adapter.vendor, adapter.architecture, adapter.device, adapter.description, runtime.version, ...hashes].join(' | ');
 }
 
-const tuningFile = (): string => runtime.paths.join(runtime.cacheFolder(), 'tuning.json');
+/** Each choice has a file of its own, so that processes that choose at the same time do not lose each other's. */
+function choiceFile(gpu: Gpu, name: string): string {
+  const hash = runtime.sha256();
+  hash.update(new TextEncoder().encode(`${placeOf(gpu)} | ${name}`));
+  return runtime.paths.join(runtime.cacheFolder(), 'tuning', `${hash.hex().slice(0, 16)}.json`);
+}
 
-type Tuning = Record<string, Record<string, string>>;
-
-/** A file that is missing or not to be understood is as good as an empty one: the choice is measured anew. A page has none. */
-async function readAll(): Promise<Tuning> {
+/** What an earlier process chose. A file that is missing or not to be understood is as good as none: the choice is measured anew. A page has none. */
+async function readChoice(gpu: Gpu, name: string, able: readonly EncodeVariant[]): Promise<EncodeVariant | undefined> {
   try {
-    const found: unknown = JSON.parse(await runtime.files.readText(tuningFile()));
-    return typeof found === 'object' && found !== null ? found as Tuning : {};
+    const { variant } = JSON.parse(await runtime.files.readText(choiceFile(gpu, name))) as { variant?: unknown };
+    return able.find((one) => one === variant);
   } catch {
-    return {};
+    return undefined;
   }
 }
 
-async function readTuning(gpu: Gpu): Promise<Record<string, string>> {
-  return (await readAll())[placeOf(gpu)] ?? {};
-}
-
-async function writeTuning(gpu: Gpu, name: string, variant: EncodeVariant): Promise<void> {
-  const all = await readAll(), place = placeOf(gpu);
-  const next: Tuning = { ...all, [place]: { ...all[place], [name]: variant } };
+/** Keeps a choice for later processes, unless another process was first: then that one's holds, here too. */
+async function settle(gpu: Gpu, name: string, able: readonly EncodeVariant[], variant: EncodeVariant): Promise<EncodeVariant> {
   try {
-    await runtime.files.write(tuningFile(), `${JSON.stringify(next, null, 2)}\n`);
+    const path = choiceFile(gpu, name), content = `${JSON.stringify({ adapter: placeOf(gpu), choice: name, variant }, null, 2)}\n`;
+    if (await runtime.files.writeNew(path, content)) return variant;
+    const other = await readChoice(gpu, name, able);
+    if (other) return other;
+    await runtime.files.write(path, content);
   } catch {
     // The next process measures again.
   }
+  return variant;
 }

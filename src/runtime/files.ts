@@ -52,6 +52,32 @@ async function removeAbandoned(folder: string, base: string): Promise<void> {
   }
 }
 
+/** Codes of file systems, and of people, that make no links. */
+const linkless = ['EPERM', 'EACCES', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'];
+
+/** Writes a whole file beside `p` and has it put in place; nothing is left of it when that fails. */
+async function placeWhole(p: string, content: Parameters<FileSystem['write']>[1], place: (beside: string) => Promise<void>): Promise<void> {
+  const folder = path.dirname(p);
+  await fs.mkdir(folder, { recursive: true });
+  const beside = path.join(folder, partialName(path.basename(p), randomBytes(6).toString('hex')));
+  try {
+    const handle = await fs.open(beside, 'wx');
+    try {
+      if (typeof content === 'string' || content instanceof Uint8Array) await handle.writeFile(content);
+      else for await (const piece of content) await handle.writeFile(piece);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await place(beside);
+  } catch (error) {
+    await fs.rm(beside, { force: true });
+    throw error;
+  }
+  await syncFolder(folder);
+  await removeAbandoned(folder, path.basename(p)).catch(() => {}); // the file itself is written
+}
+
 export const files: FileSystem = {
   read: (p) => attempt(p, 'read', async () => {
     const buffer = await fs.readFile(p);
@@ -90,25 +116,23 @@ export const files: FileSystem = {
     await fs.mkdir(p, { recursive: true });
   }),
   write: (p, content) => attempt(p, 'write', async () => {
-    const folder = path.dirname(p);
-    await fs.mkdir(folder, { recursive: true });
-    const beside = path.join(folder, partialName(path.basename(p), randomBytes(6).toString('hex')));
-    try {
-      const handle = await fs.open(beside, 'wx');
+    await placeWhole(p, content, (beside) => fs.rename(beside, p));
+  }),
+  writeNew: (p, content) => attempt(p, 'write', async () => {
+    let placed = true;
+    await placeWhole(p, content, async (beside) => {
       try {
-        if (typeof content === 'string' || content instanceof Uint8Array) await handle.writeFile(content);
-        else for await (const piece of content) await handle.writeFile(piece);
-        await handle.sync();
-      } finally {
-        await handle.close();
+        await fs.link(beside, p);
+      } catch (error) {
+        const { code = '' } = error as { code?: string };
+        if (code === 'EEXIST') placed = false;
+        else if (!linkless.includes(code)) throw error;
+        else if (await fs.stat(p).then(() => true, () => false)) placed = false; // as good as it gets where nothing can be linked
+        else await fs.copyFile(beside, p);
       }
-      await fs.rename(beside, p);
-    } catch (error) {
       await fs.rm(beside, { force: true });
-      throw error;
-    }
-    await syncFolder(folder);
-    await removeAbandoned(folder, path.basename(p)).catch(() => {}); // the file itself is written
+    });
+    return placed;
   }),
   openToWrite: (p) => attempt(p, 'write', async (): Promise<WritableFile> => {
     await fs.mkdir(path.dirname(p), { recursive: true });
@@ -132,8 +156,7 @@ export const files: FileSystem = {
     const beside = path.join(folder, partialName(path.basename(p), randomBytes(6).toString('hex')));
     try {
       await fs.symlink(path.relative(folder, target), beside).catch((error: { code?: string }) => {
-        // Windows lets only some people make links; some file systems have none.
-        if (!['EPERM', 'EACCES', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'].includes(error.code ?? '')) throw error;
+        if (!linkless.includes(error.code ?? '')) throw error;
         return fs.copyFile(target, beside);
       });
       await fs.rename(beside, p);

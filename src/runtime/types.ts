@@ -43,6 +43,8 @@ export interface FileSystem {
    * Creates missing parent folders. A list of pieces is written one after the other.
    */
   write(path: string, content: string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
+  /** Writes a whole file as `write` does, where there is none; false, and nothing changed, where there is. Of several processes that do so one succeeds. */
+  writeNew(path: string, content: string | Uint8Array): Promise<boolean>;
   /** Opens a file to write into, with what it holds; creates it and its parent folders where they are missing. */
   openToWrite(path: string): Promise<WritableFile>;
   /** Puts a symbolic link to `target`, by a relative path, at `path` in place of what is there; a copy where the platform lets nobody make links. */

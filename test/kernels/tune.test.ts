@@ -1,6 +1,6 @@
 /** The choice of a kernel's variant: measured once, kept, pinned. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -65,16 +65,31 @@ describe('the variant of the encoder\'s product', () => {
     gpu.variants.clear();
     assert.equal(await tuneEncode(gpu, shape), undefined);
     assert.equal(gpu.variants.get(name), chosen);
-    const kept = JSON.parse(await readFile(join(folder, 'tuning.json'), 'utf8')) as Record<string, Record<string, string>>;
+    const [file] = await readdir(join(folder, 'tuning')), path = join(folder, 'tuning', file!);
+    const kept = JSON.parse(await readFile(path, 'utf8')) as Record<string, string>;
+    assert.deepEqual([kept['choice'], kept['variant']], [name, chosen]);
     const other = encodeVariants(gpu, shape.dSae).find((variant) => (variant === 'direct' || variant === 'resident') && variant !== chosen)!;
-    for (const place of Object.values(kept)) place[name] = other;
-    await writeFile(join(folder, 'tuning.json'), JSON.stringify(kept));
+    await writeFile(path, JSON.stringify({ ...kept, variant: other }));
     gpu.variants.clear();
     assert.equal(await tuneEncode(gpu, shape), undefined);
     assert.equal(gpu.variants.get(name), other, 'what the file says is what runs');
-    await writeFile(join(folder, 'tuning.json'), '{"half');
+    await writeFile(path, '{"half');
     gpu.variants.clear();
     assert.notEqual(await tuneEncode(gpu, shape), undefined, 'a file that cannot be read is as good as none');
+  });
+
+  test('of processes that choose at the same time the first one\'s choice holds for all', async (t) => {
+    await rm(join(folder, 'tuning'), { recursive: true, force: true });
+    if (await tuneEncode(gpu, shape) === undefined) return t.skip('this adapter has one variant worth trying');
+    const [file] = await readdir(join(folder, 'tuning')), path = join(folder, 'tuning', file!);
+    const other = gpu.variants.get(name) === 'direct' ? 'resident' : 'direct';
+    await rm(path);
+    gpu.variants.clear();
+    const measuring = tuneEncode(gpu, shape);
+    await writeFile(path, JSON.stringify({ variant: other })); // as another process would, which was faster
+    await measuring;
+    assert.equal(gpu.variants.get(name), other);
+    assert.equal((JSON.parse(await readFile(path, 'utf8')) as { variant: string }).variant, other);
   });
 
   test('a pin stays, for its class or for the family', async () => {

@@ -21,6 +21,25 @@ async function* breaking(first: Uint8Array, error: Error): AsyncGenerator<Uint8A
   throw error;
 }
 
+describe('writeNew', () => {
+  test('writes where nothing is, and leaves alone what is there', async () => {
+    const place = join(folder, 'new');
+    assert.equal(await files.writeNew(join(place, 'deep', 'target'), 'first'), true);
+    assert.equal(await files.writeNew(join(place, 'deep', 'target'), 'second'), false);
+    assert.equal(await files.readText(join(place, 'deep', 'target')), 'first');
+    assert.deepEqual(await files.list(join(place, 'deep')), ['target']);
+    await assert.rejects(files.writeNew(join(place, 'deep', 'target', 'below'), 'x'), coded('file-system', /below/));
+  });
+
+  test('of many at a time lets one through', async () => {
+    const place = join(folder, 'race');
+    const through = await Promise.all(Array.from({ length: 20 }, (_, n) => files.writeNew(join(place, 'target'), `content ${n}`)));
+    assert.equal(through.filter(Boolean).length, 1);
+    assert.equal(await files.readText(join(place, 'target')), `content ${through.indexOf(true)}`);
+    assert.deepEqual(await files.list(place), ['target']);
+  });
+});
+
 describe('write', () => {
   test('makes the folders, takes text, bytes and pieces, and leaves the target alone in its folder', async () => {
     const place = join(folder, 'a', 'b');
