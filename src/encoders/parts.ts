@@ -1,8 +1,9 @@
 /** A model as two sessions, one up to a tensor and one from there to an output. */
 import { runtime } from '../runtime/index.ts';
 import { cutAt, type Model } from './graph.ts';
+import { wide } from './half.ts';
 import { openSession, type HeldTensor, type RunInput, type RunOutput, type Session } from './session.ts';
-import { continuation, declareInput, partBefore, partBehind, wide } from './split.ts';
+import { continuation, declareInput, partBefore, partBehind } from './split.ts';
 import { detachWeights } from './weights.ts';
 
 type Inputs = Readonly<Record<string, RunInput | HeldTensor>>;

@@ -1,7 +1,7 @@
 /** A graph in two at a tensor: what makes the tensor, and what is made from it. */
 import { CochleaError } from '../errors.ts';
-import { makeNode } from './fused.ts';
 import { cutAt, type GraphNode, type Model, type ValueInfo } from './graph.ts';
+import { narrowed, wide, widened } from './half.ts';
 import { concatenate, writeField } from './wire.ts';
 
 /**
@@ -70,57 +70,13 @@ export function declareInput(name: string, type: string, shape: readonly (number
   return { name, type: number, shape, raw };
 }
 
-/** What ONNX Runtime's CPU kernels do in float16, unless no neighbour in the graph does; all else they do in float32. */
-const inHalf = [
-  'Cast', 'Concat', 'Expand', 'Flatten', 'Gather', 'Identity', 'LayerNormalization', 'Pad', 'Reshape', 'Shape', 'SimplifiedLayerNormalization', 'Slice',
-  'Split', 'Squeeze', 'Tile', 'Transpose', 'Unsqueeze', 'Where',
-];
-/** A transposition is taken out together with one before it that it undoes, where only these lie between. */
-const elementwise = ['Add', 'Div', 'Erf', 'Gelu', 'Mul', 'Relu', 'Sub', 'Tanh'];
-
-/** Of some float16 tensors those that are rounded to it on their way through the model. */
-function rounded({ nodes }: Model, tensors: Iterable<string>): Set<string> {
-  const makerOf = (tensor: string | undefined): GraphNode | undefined => nodes.find(({ outputs }) => outputs.includes(tensor!));
-  return new Set([...tensors].filter((tensor) => {
-    const maker = makerOf(tensor)!;
-    if (maker.op === 'Cast' || !inHalf.includes(maker.op)) return false;
-    let before = makerOf(maker.inputs[0]);
-    if (maker.op === 'Transpose') {
-      while (before && elementwise.includes(before.op)) before = makerOf(before.inputs[0]);
-      if (before?.op === 'Transpose') return false;
-      before = makerOf(maker.inputs[0]);
-    }
-    return nodes.some((node) => inHalf.includes(node.op) && (node === before || node.inputs.includes(tensor)));
-  }));
-}
-
-/** Float16 tensors leave the first part as float32 under this name, and are called float16 again within the second. */
-export const wide = (tensor: string): string => `${tensor}/float32`;
-
-/**
- * The tensor `to` with the numbers of `from` in another type. Between two operations in float32 ONNX Runtime takes out the casts that it
- * would need there: such tensors are rounded only when they leave the session. To be an operation in float32 in its eyes, the cast has
- * two changes of sign beside it, which keep every bit.
- */
-function cast(from: string, to: string, type: 'float32' | 'float16', isRounded: boolean): GraphNode[] {
-  const [first, second, third] = [0, 1, 2].map((n) => `${to}/cast.${n}`) as [string, string, string];
-  const attribute = writeField(5, [writeField(1, 'to'), writeField(3, typeNames.indexOf(type)), writeField(20, 2)]);
-  if (isRounded) return [makeNode(first, 'Cast', [from], to, [attribute])];
-  return type === 'float32'
-    ? [makeNode(first, 'Neg', [from], first), makeNode(second, 'Neg', [first], second), makeNode(third, 'Cast', [second], to, [attribute])]
-    : [makeNode(first, 'Cast', [from], first, [attribute]), makeNode(second, 'Neg', [first], second), makeNode(third, 'Neg', [second], to)];
-}
-
 /** The part of a model that makes some tensors, those in `halves` as float32. */
 export function partBefore(model: Model, tensors: readonly string[], halves: ReadonlySet<string>): Model {
-  const isRounded = rounded(model, halves);
-  const casts = [...halves].flatMap((tensor) => cast(tensor, wide(tensor), 'float32', isRounded.has(tensor)));
-  return cutAt({ ...model, nodes: [...model.nodes, ...casts] }, tensors.map((tensor) => (halves.has(tensor) ? wide(tensor) : tensor)));
+  return cutAt({ ...model, nodes: [...model.nodes, ...widened(model, halves)] }, tensors.map((tensor) => (halves.has(tensor) ? wide(tensor) : tensor)));
 }
 
 /** The part of a model that makes its output from what it is given. */
 export function partBehind(model: Model, { nodes }: Continuation, inputs: readonly ValueInfo[], halves: ReadonlySet<string>, output: string): Model {
-  const given = new Set([...inputs.map(({ name }) => name), ...halves]), isRounded = rounded(model, halves);
-  const casts = [...halves].flatMap((tensor) => cast(wide(tensor), tensor, 'float16', isRounded.has(tensor)));
-  return cutAt({ ...model, nodes: [...casts, ...nodes], inputs, valueInfo: model.valueInfo.filter(({ name }) => !given.has(name)) }, [output]);
+  const given = new Set([...inputs.map(({ name }) => name), ...halves]), valueInfo = model.valueInfo.filter(({ name }) => !given.has(name));
+  return cutAt({ ...model, nodes: [...narrowed(model, halves), ...nodes], inputs, valueInfo }, [output]);
 }
