@@ -56,7 +56,7 @@ async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Outpu
   const audio = await openAudio({
     ...flags, audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
     ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
-    onNotice: (line) => output.notice(line),
+    onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
   });
   const trained = sae.config.metadata['frame_rate'];
   if (typeof trained === 'number' && trained !== audio.info.frameRate) {

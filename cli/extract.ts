@@ -19,7 +19,7 @@ export function extractCommand(): Command {
       const output = openOutput(flags);
       const { config: _, quiet: _quiet, json: _json, ...options } = flags as Flags & { config?: string };
       const result = await extractActivations({
-        ...options, signal: interruptSignal(), onNotice: (line) => output.notice(line),
+        ...options, signal: interruptSignal(), onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
         onProgress: ({ clips, clipsDone, frames, seconds, speed }) => {
           output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
         },

@@ -142,6 +142,6 @@ async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined,
   const { audio, model, hook, targetHook } = flags;
   if (model === undefined || hook === undefined) throw new CochleaError('usage', `--audio needs ${model === undefined ? '--model' : '--hook'}`, 'see `cochlea models` and `cochlea hooks MODEL`');
   if (transcoder !== undefined && targetHook === undefined) throw new CochleaError('usage', `a ${transcoder} needs --target-hook`, 'it learns to make the frames there of those at --hook');
-  const opened = await openAudio({ ...flags, audio: audio!, model, hook, onNotice: (line) => output.notice(line) });
+  const opened = await openAudio({ ...flags, audio: audio!, model, hook, onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line) });
   return { source: opened.source(), skipped: () => opened.skipped, close: () => opened.close() };
 }

@@ -7,7 +7,7 @@
  */
 export { ActivationStore, type ActivationInfo, ActivationWriter, exportForms, exportFrames, type ExportOptions, type ExportResult, type FrameChunk, type FrameSource, type FrameStatistics, type MixedBatch, MixingBuffer, type TargetInfo } from './activations/index.ts';
 export { type Clip, decodeSound, listClips, loadClip, logMel, resample, type Sound, spectrogram } from './audio/index.ts';
-export { type DeclaredInput, fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
+export { type Backend, type BackendName, backendNames, type DeclaredInput, fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
 export { CochleaError, type ErrorCode } from './errors.ts';
 export { chooseFeatures, collectFirings, evaluate, type Evaluation, metricDefinitions, saeMetrics } from './evaluation/index.ts';
 export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeSaelensFolder, writeSafetensors } from './formats/index.ts';

@@ -1,12 +1,13 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import { type Backend, type BackendName, chooseBackend } from './backend.ts';
 import { readDeclared } from './declared.ts';
 import { chooseFamily, guessFamily, type Family, type FamilyName, type FamilyOptions } from './families.ts';
-import { cutAt, type Model } from './graph.ts';
+import { cutAt, type Model, parseModel } from './graph.ts';
 import { activationNodes, findHooks, resolveHook, type HookPoint } from './hooks.ts';
 import { resolveModel } from './models.ts';
 import { openSession, type RunOutput } from './session.ts';
-import { detachWeights, readModel } from './weights.ts';
+import { type DetachedModel, detachWeights, leaveStored, readModel } from './weights.ts';
 
 export interface EncodedClip {
   /** [rows, dIn]; row i stands at i / frameRate seconds. */
@@ -19,6 +20,7 @@ export interface EncodedClip {
 
 export interface Encoder {
   readonly model: { readonly name: string; readonly family: FamilyName; readonly sha256: string; readonly source: string };
+  readonly backend: Backend;
   readonly hook: HookPoint;
   readonly dIn: number;
   /** Of the samples that encode takes, in Hz. */
@@ -35,7 +37,7 @@ export interface Encoder {
 }
 
 /** A model cut off behind the last of several hook points: one run gives the frames of all of them. */
-export interface MultiEncoder extends Pick<Encoder, 'model' | 'sampleRate' | 'frameRate' | 'close'> {
+export interface MultiEncoder extends Pick<Encoder, 'model' | 'backend' | 'sampleRate' | 'frameRate' | 'close'> {
   /** In the order in which they were asked for. */
   readonly hooks: readonly { readonly hook: HookPoint; readonly dIn: number }[];
   /** Per hook point the activations of one clip [rows, dIn]; row i of all of them stands at i / frameRate seconds. Throws as `Encoder.encode`. */
@@ -47,8 +49,10 @@ export interface MultiEncoderOptions extends FamilyOptions {
   model: string;
   /** Names of hook points (`listHooks`), or of any tensors. */
   hooks: readonly string[];
-  /** Threads of the wasm runtime, at most 4 unless said otherwise; the first encoder of a process chooses for all. */
+  /** Threads of one run, at most 4 unless said otherwise; of the wasm backend the first encoder of a process chooses for all. */
   threads?: number;
+  /** What computes: `auto` unless said otherwise. */
+  backend?: BackendName;
   /** Told in one line what is being fetched, when something is. */
   onProgress?: (line: string) => void;
 }
@@ -191,22 +195,41 @@ function checkClocks(model: Model, hooks: readonly HookPoint[], familyOf: (cut: 
   throw new CochleaError('hook', `${model.file}: ${describe(0)}; ${describe(other)}`, 'choose hook points with the same frame clock');
 }
 
-/**
- * Opens a model cut off behind the last of some hook points: nothing behind it is loaded or computed.
- * Throws CochleaError `hook` for a hook the model does not have and for hooks whose frames come at different times, `model` for
- * a file that is no usable encoder, `fetch` when a known model cannot be brought here, `file-missing` for a path where nothing is.
- */
-export async function openMultiEncoder(options: MultiEncoderOptions): Promise<MultiEncoder> {
+/** A model read and cut off behind the last of its hooks: plain data, from which encoders can be opened, in other threads too. */
+export interface PreparedEncoder {
+  readonly model: Encoder['model'];
+  readonly path: string;
+  readonly hooks: readonly HookPoint[];
+  readonly backend: Backend;
+  readonly family: Omit<FamilyOptions, 'features' | 'spectrogram'>;
+  readonly cut: DetachedModel;
+}
+
+/** Reads a model and cuts it off behind the last of some hook points. Throws what openMultiEncoder throws, but for what ONNX Runtime finds. */
+export async function prepareEncoder(options: MultiEncoderOptions): Promise<PreparedEncoder> {
+  const backend = await chooseBackend(options.backend, options.onProgress);
   const { name, path, source } = await resolveModel(options.model, options.onProgress);
-  const { model, sha256 } = await readModel(path);
+  const { model, sha256, bytes } = await readModel(path);
   const named = findHooks(model);
   const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, options.model));
   const cut = cutAt(model, hooks.map(({ tensor }) => tensor));
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const familyOptions: FamilyOptions = { ...await readStated(path), ...given };
-  const family = chooseFamily(model, cut, familyOptions);
-  checkClocks(model, hooks, (part) => chooseFamily(model, part, familyOptions));
-  const session = await openSession(await detachWeights(cut, runtime.paths.dirname(path)), path, options.threads);
+  const { family, input, mean, std, maxSeconds, normalize, sampleRate } = options;
+  const asked = Object.entries({ family, input, mean, std, maxSeconds, normalize, sampleRate }).filter(([, value]) => value !== undefined);
+  const stated: FamilyOptions = { ...await readStated(path), ...Object.fromEntries(asked) };
+  const familyOf = (part: Model): Family => chooseFamily(model, part, { ...stated, features: options.features, spectrogram: options.spectrogram });
+  const chosen = { ...stated, family: familyOf(cut).name };
+  checkClocks(model, hooks, familyOf);
+  const detached = await detachWeights(cut, runtime.paths.dirname(path), { keepExternal: backend.name === 'native' });
+  return { model: { name, family: chosen.family, sha256, source }, path, hooks, backend, family: chosen, cut: leaveStored(detached, bytes, path) };
+}
+
+/** Opens a prepared model. Throws `model` when ONNX Runtime refuses it, and `hook` for tensors that turn out not to have one vector per frame. */
+export async function startEncoder(
+  { model, path, hooks, backend, family: options, cut }: PreparedEncoder, { features, spectrogram, threads }: Pick<MultiEncoderOptions, 'features' | 'spectrogram' | 'threads'>,
+): Promise<MultiEncoder> {
+  const graph = parseModel(cut.bytes, path);
+  const family = chooseFamily(graph, graph, { ...options, features, spectrogram });
+  const session = await openSession(cut, path, threads, backend.name);
   let streams: { hook: HookPoint; layout: Layout }[];
   try {
     let silence: Promise<ReadonlyMap<string, RunOutput>> | undefined;
@@ -226,7 +249,7 @@ export async function openMultiEncoder(options: MultiEncoderOptions): Promise<Mu
   }
   let open = true;
   return {
-    model: { name, family: family.name, sha256, source },
+    model, backend,
     hooks: streams.map(({ hook, layout: { dIn } }) => ({ hook, dIn })),
     sampleRate: family.sampleRate,
     frameRate: family.sampleRate / family.hop,
@@ -253,6 +276,16 @@ export async function openMultiEncoder(options: MultiEncoderOptions): Promise<Mu
       open = false;
     },
   };
+}
+
+/**
+ * Opens a model cut off behind the last of some hook points: nothing behind it is loaded or computed.
+ * Throws CochleaError `hook` for a hook the model does not have and for hooks whose frames come at different times, `model` for
+ * a file that is no usable encoder, `fetch` when a known model cannot be brought here, `file-missing` for a path where nothing is,
+ * `runtime` when the native backend is asked for and cannot be had.
+ */
+export async function openMultiEncoder(options: MultiEncoderOptions): Promise<MultiEncoder> {
+  return startEncoder(await prepareEncoder(options), options);
 }
 
 /** Opens a model cut off at one hook point; throws as `openMultiEncoder`. */

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import * as path from 'node:path';
@@ -76,6 +77,24 @@ export const files: FileSystem = {
       close: () => handle.close(),
     };
   }),
+  readNow: (p, offset, length) => {
+    try {
+      const handle = openSync(p, 'r');
+      try {
+        const bytes = new Uint8Array(length);
+        for (let filled = 0; filled < length;) {
+          const read = readSync(handle, bytes, filled, length - filled, offset + filled);
+          if (read === 0) throw new CochleaError('file-damaged', `${p} ends before byte ${offset + length}`, 'bring the file again');
+          filled += read;
+        }
+        return bytes;
+      } finally {
+        closeSync(handle);
+      }
+    } catch (error) {
+      throw error instanceof CochleaError ? error : explain(error, p, 'read');
+    }
+  },
   info: (p) => attempt(p, 'look at', async () => {
     try {
       const s = await fs.stat(p);
