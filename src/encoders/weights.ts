@@ -80,7 +80,10 @@ function checkRange(handle: FileHandle, path: string, offset: number, length: nu
 }
 
 export interface DetachOptions {
-  /** Leaves what lies in external files to ONNX Runtime, which must then read files by itself: its native build maps them into memory. */
+  /**
+   * Leaves external files to ONNX Runtime, which must then read them by itself: its native build maps them into memory. It takes files or weights in memory, not
+   * both: where there are files, all other weights stay in the graph.
+   */
   keepExternal?: boolean;
 }
 
@@ -109,9 +112,9 @@ export async function detachWeights(model: Model, folder: string, { keepExternal
   const handles = new Map<string, FileHandle>();
   const weights: Weight[] = [];
   const initializers: Initializer[] = [];
-  let kept = false;
+  const locations = externalLocations(model.initializers), keep = keepExternal && locations.length > 0;
   try {
-    for (const location of externalLocations(model.initializers)) {
+    for (const location of locations) {
       handles.set(location, await runtime.files.open(externalPath(location, folder, file)));
     }
     for (const tensor of model.initializers) {
@@ -126,14 +129,13 @@ export async function detachWeights(model: Model, folder: string, { keepExternal
         throw new CochleaError('model', `${file}: tensor '${tensor.name}' of shape [${tensor.dims}] needs ${length} bytes and has ${stated}`);
       }
       if (data.kind === 'external') checkRange(handles.get(data.location)!, data.location, data.offset, length, tensor.name);
-      kept ||= data.kind === 'external' && keepExternal;
-      if (data.kind === 'raw' ? length < detachFrom : keepExternal) {
+      if (keep || (data.kind === 'raw' && length < detachFrom)) {
         initializers.push(tensor);
         continue;
       }
       const dataFields = [9, 13, 14];
       const fields = [...readFields(tensor.raw, file)].filter(({ number }) => !dataFields.includes(number)).map((field) => field.raw);
-      if (length < detachFrom && data.kind === 'external') fields.push(writeField(9, await handles.get(data.location)!.read(data.offset, length)));
+      if (data.kind === 'external' && length < detachFrom) fields.push(writeField(9, await handles.get(data.location)!.read(data.offset, length)));
       else {
         const path = `weight${weights.length}`;
         weights.push({ path, data: data.kind === 'raw' ? data.bytes : { file: externalPath(data.location, folder, file), offset: data.offset, length } });
@@ -145,7 +147,7 @@ export async function detachWeights(model: Model, folder: string, { keepExternal
   } finally {
     for (const handle of handles.values()) await handle.close();
   }
-  return { bytes: writeModel({ ...model, initializers }), weights, size: total, folder: kept ? folder : undefined };
+  return { bytes: writeModel({ ...model, initializers }), weights, size: total, folder: keep ? folder : undefined };
 }
 
 /** The same model with the weights that are views of `bytes`, the content of the file `path`, left there to be read when they are needed. */
