@@ -1,14 +1,17 @@
 /**
  * `npm run bench:extraction [-- options]`: seconds of sound a second that recordings are encoded at, as ratios to one session with one thread: threads of one
  * session, sessions side by side, and the same by onnxruntime-node where it is installed. Every way runs in turns in a process of its own, as the
- * number of threads is fixed for a process; opening the model is not counted.
+ * number of threads is fixed for a process. Not counted are opening the model and, unless --whole, decoding and resampling: clips are wav files then.
  */
 import { spawn } from 'node:child_process';
-import { loadavg } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { inOrder } from '../src/activations/index.ts';
+import { loadClip } from '../src/audio/index.ts';
 import { chooseBackend } from '../src/encoders/index.ts';
 import { CochleaError } from '../src/errors.ts';
 import { type AudioOptions, openAudio } from '../src/jobs/audio.ts';
@@ -21,6 +24,7 @@ const usage = `usage: npm run bench:extraction -- [options]
   --hook HOOK     (default: encoder.layers.3), as for \`cochlea extract\`
   --audio PATH    (default: the recordings of the demo)
   --take N        clips, spread evenly (default: 48)
+  --whole         decode and resample the recordings as they are, too
   --turns N       of each way (default: 3)
   --json          one JSON object on stdout
 `;
@@ -87,6 +91,22 @@ export async function measureWays(work: Work, ways: Record<string, Way>, turns: 
   }));
 }
 
+/** The same clips as 16-bit mono wav files at the model's rate, in `folder`. */
+async function writeWavs({ model, hook, audio, take }: Work, folder: string): Promise<void> {
+  const opened = await openAudio({ model, hook, audio, take: take!, workers: 1 });
+  await opened.close();
+  const rate = opened.encoder.sampleRate;
+  for (const [n, clip] of opened.clips.entries()) {
+    const { samples } = await loadClip(clip, rate);
+    const bytes = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+    // RIFF, size, WAVE; the chunk fmt: PCM, one channel, rate, bytes a second, bytes and bits a sample; the chunk data.
+    [0x52494646, 0, 0x57415645, 0x666d7420, 0, 0, 0, 0, 0, 0x64617461].forEach((word, place) => bytes.setUint32(4 * place, word));
+    [[4, 36 + 2 * samples.length], [16, 16], [20, 1 + (1 << 16)], [24, rate], [28, 2 * rate], [32, 2 + (16 << 16)], [40, 2 * samples.length]].forEach(([at, value]) => bytes.setUint32(at!, value!, true));
+    samples.forEach((sample, t) => bytes.setInt16(44 + 2 * t, Math.max(-32_768, Math.min(32_767, Math.round(32_768 * sample))), true));
+    writeFileSync(join(folder, `${String(n).padStart(5, '0')}.wav`), new Uint8Array(bytes.buffer));
+  }
+}
+
 async function waysHere(): Promise<Record<string, Way>> {
   const { processors } = runtime, { name } = await chooseBackend('auto');
   const of = (backend: Way['backend'], label: string): Record<string, Way> => ({
@@ -104,21 +124,25 @@ async function main(): Promise<void> {
       return parseArgs({
         options: {
           model: { type: 'string', default: 'moonshine-tiny' }, hook: { type: 'string', default: 'encoder.layers.3' }, audio: { type: 'string', multiple: true },
-          take: { type: 'string', default: '48' }, turns: { type: 'string', default: '3' }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+          take: { type: 'string', default: '48' }, turns: { type: 'string', default: '3' }, whole: { type: 'boolean', default: false }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
         },
       }).values;
     } catch (error) {
       throw new CochleaError('usage', (error as Error).message, usage);
     }
   };
-  const { model, hook, audio, json, help, ...counts } = parse();
+  const { model, hook, audio, whole, json, help, ...counts } = parse();
   if (help) return void process.stdout.write(usage);
   for (const [name, value] of Object.entries(counts)) if (!/^[1-9]\d*$/.test(value)) throw new CochleaError('usage', `--${name} is ${value}`, 'it must be a positive whole number');
   const demo = fileURLToPath(new URL(`${'Deno' in globalThis ? '..' : '../..'}/demo/audio/manifest.csv`, import.meta.url));
   const work = { model, hook, audio: audio ?? [demo], take: Number(counts.take) };
-  const ways = await measureWays(work, await waysHere(), Number(counts.turns), (line) => process.stderr.write(`${line}\n`));
+  const folder = mkdtempSync(join(tmpdir(), 'cochlea-bench-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  process.once('SIGINT', () => process.exit(130));
+  if (!whole) await writeWavs(work, folder);
+  const ways = await measureWays(whole ? work : { model, hook, audio: [folder] }, await waysHere(), Number(counts.turns), (line) => process.stderr.write(`${line}\n`));
   const load = loadavg()[0]!;
-  if (json) return void process.stdout.write(`${JSON.stringify({ runtime: runtime.version, processors: runtime.processors, load, ...work, ways })}\n`);
+  if (json) return void process.stdout.write(`${JSON.stringify({ runtime: runtime.version, processors: runtime.processors, load, ...work, whole, ways })}\n`);
   const lines = ways.map(({ name, speed, ratio, perCpuSecond }) => `  ${name.padEnd(20)}${range(speed).padEnd(28)}${range(ratio).padEnd(24)}${range(perCpuSecond)}`);
   process.stdout.write([
     `${model} up to ${hook}, ${work.take} clips, ${runtime.version} with ${runtime.processors} processors, load ${load.toFixed(1)}`,
