@@ -3,7 +3,7 @@ import type * as Ort from 'onnxruntime-web';
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
 import type { Created } from './session.ts';
-import { type DetachedModel, isStored, type StoredRange, type Weight, weightBytes } from './weights.ts';
+import { type DetachedModel, isStored, type StoredRange, type Weight } from './weights.ts';
 
 /** Above this, weights are not copied into the layout that is fastest for matrix products: memory matters more. */
 const prepackBelow = 1e9;
@@ -69,32 +69,37 @@ async function withMemory<T>(memory: WebAssembly.Memory, work: () => Promise<T>)
 }
 
 /**
- * Looks to ONNX Runtime like a file in memory. It copies each weight once, by `subarray`, into its own memory: the bytes are read from the disk then, so that
- * they are never held twice. `failed` is told why they could not be, of which ONNX Runtime says nothing.
+ * Makes what looks to ONNX Runtime like files in memory. It copies each once, by `subarray`, into its own memory: the bytes are read from the disk then, all into
+ * the same array, so that they are never held twice. `failed` is told why they could not be, of which ONNX Runtime says nothing.
  */
-function readLate(weight: Weight, { length }: StoredRange, failed: (error: unknown) => void): Uint8Array {
-  const read = (from: number, to: number): Uint8Array => {
-    try {
-      return weightBytes(weight).subarray(from, to);
-    } catch (error) {
-      failed(error);
-      throw error;
-    }
+function lateReader(weights: readonly Weight[], failed: (error: unknown) => void): (stored: StoredRange) => Uint8Array {
+  const most = weights.reduce((largest, { data }) => Math.max(largest, isStored(data) ? data.length : 0), 0);
+  let room: Uint8Array | undefined;
+  return ({ file, offset, length }) => {
+    const read = (from: number, to: number): Uint8Array => {
+      room ??= new Uint8Array(most);
+      const bytes = room.subarray(0, to - from);
+      try {
+        runtime.files.fillNow(bytes, file, offset + from);
+      } catch (error) {
+        failed(error);
+        throw error;
+      }
+      return bytes;
+    };
+    return Object.defineProperties(new Uint8Array(0), { byteLength: { value: length }, subarray: { value: read } });
   };
-  return Object.defineProperties(new Uint8Array(0), { byteLength: { value: length }, subarray: { value: read } });
 }
 
 export async function createWasm({ bytes, weights, size }: DetachedModel, threads: number | undefined): Promise<Created> {
   const loaded = await loadRuntime(threads);
   const { ort, memory } = loaded;
   let unread: unknown;
+  const readLate = lateReader(weights, (error) => (unread ??= error));
   const create = (): Promise<Ort.InferenceSession> => ort.InferenceSession.create(bytes, {
     executionProviders: ['wasm'],
     logSeverityLevel: 4,
-    externalData: weights.map((weight) => {
-      const { path, data } = weight;
-      return { path, data: isStored(data) ? readLate(weight, data, (error) => (unread ??= error)) : data };
-    }),
+    externalData: weights.map(({ path, data }) => ({ path, data: isStored(data) ? readLate(data) : data })),
     ...(size >= prepackBelow && { extra: { session: { disable_prepacking: '1' } } }),
   });
   try {

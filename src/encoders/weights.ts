@@ -36,7 +36,10 @@ export const isStored = (data: Weight['data']): data is StoredRange => !(data in
 
 /** The bytes of a weight, read now if they are not in memory. */
 export function weightBytes({ data }: Weight): Uint8Array {
-  return isStored(data) ? runtime.files.readNow(data.file, data.offset, data.length) : data;
+  if (!isStored(data)) return data;
+  const bytes = new Uint8Array(data.length);
+  runtime.files.fillNow(bytes, data.file, data.offset);
+  return bytes;
 }
 
 /** Bits of one element by TensorProto.DataType; strings have none. */
@@ -170,12 +173,15 @@ export async function readModel(path: string): Promise<{ model: Model; sha256: s
   const model = parseModel(bytes, path);
   const hash = runtime.sha256();
   hash.update(bytes);
+  const room = new Uint8Array(1 << 22);
   for (const location of externalLocations(model.initializers)) {
-    const handle = await runtime.files.open(externalPath(location, runtime.paths.dirname(path), path));
-    try {
-      for (let at = 0; at < handle.size; at += 1 << 24) hash.update(await handle.read(at, 1 << 24));
-    } finally {
-      await handle.close();
+    const file = externalPath(location, runtime.paths.dirname(path), path);
+    const { size, close } = await runtime.files.open(file);
+    await close();
+    for (let at = 0; at < size; at += room.length) {
+      const piece = room.subarray(0, Math.min(room.length, size - at));
+      runtime.files.fillNow(piece, file, at);
+      hash.update(piece);
     }
   }
   return { model, sha256: hash.hex(), bytes };

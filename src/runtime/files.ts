@@ -77,17 +77,15 @@ export const files: FileSystem = {
       close: () => handle.close(),
     };
   }),
-  readNow: (p, offset, length) => {
+  fillNow: (bytes, p, offset) => {
     try {
       const handle = openSync(p, 'r');
       try {
-        const bytes = new Uint8Array(length);
-        for (let filled = 0; filled < length;) {
-          const read = readSync(handle, bytes, filled, length - filled, offset + filled);
-          if (read === 0) throw new CochleaError('file-damaged', `${p} ends before byte ${offset + length}`, 'bring the file again');
+        for (let filled = 0; filled < bytes.length;) {
+          const read = readSync(handle, bytes, filled, bytes.length - filled, offset + filled);
+          if (read === 0) throw new CochleaError('file-damaged', `${p} ends before byte ${offset + bytes.length}`, 'bring the file again');
           filled += read;
         }
-        return bytes;
       } finally {
         closeSync(handle);
       }

@@ -35,8 +35,8 @@ export interface FileSystem {
   open(path: string): Promise<FileHandle>;
   /** Undefined when nothing is there. */
   info(path: string): Promise<FileInfo | undefined>;
-  /** A stretch of a file while the caller waits, for code that cannot wait otherwise. Throws `file-damaged` when the file ends before it. */
-  readNow(path: string, offset: number, length: number): Uint8Array;
+  /** Fills `bytes` from a file while the caller waits, for code that cannot wait otherwise. Throws `file-damaged` when the file ends before. */
+  fillNow(bytes: Uint8Array, path: string, offset: number): void;
   /** Names in a folder, sorted by code unit. */
   list(path: string): Promise<string[]>;
   makeFolder(path: string): Promise<void>;
