@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { architectureOf, CochleaError, evaluate, type Evaluation, openActivations, openAudio, SAE, saeMetrics } from '../src/index.ts';
+import { architectureOf, CochleaError, evaluate, type Evaluation, type Gpu, openActivations, openAudio, SAE, saeMetrics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { exactlyOne, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
@@ -30,7 +30,7 @@ export function evalCommand(): Command {
         const sae = await SAE.load(gpu, folder);
         const target = architectureOf(sae.config.architecture).needs === 'targets';
         if (flags.targetHook !== undefined && !target) throw new CochleaError('usage', `${folder} is no transcoder: it has no --target-hook`, 'leave --target-hook away');
-        const { chunks, close } = await openFrames(sae, target, flags, output);
+        const { chunks, close } = await openFrames(gpu, sae, target, flags, output);
         try {
           const evaluation = await evaluate(sae, chunks, { seed: flags.seed, target });
           output.result(describe(evaluation), evaluation);
@@ -43,7 +43,7 @@ export function evalCommand(): Command {
     });
 }
 
-async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Output) {
+async function openFrames(gpu: Gpu, sae: SAE, target: boolean, flags: Flags, output: Output) {
   if (flags.activations !== undefined) {
     const source = await openActivations(flags.activations, { target });
     return { chunks: source.chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => source.close() };
@@ -54,7 +54,7 @@ async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Outpu
     return known;
   };
   const audio = await openAudio({
-    ...flags, audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
+    ...flags, gpu, audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
     ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
     onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
   });

@@ -43,7 +43,7 @@ export function profileCommand(): Command {
     .option('--audio <path...>', 'as for `extract`')
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
     .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
-    .addOption(backendOption());
+    .addOption(backendOption(['auto', 'wasm', 'native']));
   return withVariantOption(withTrainingOptions(withArchitectureOptions(command)))
     .option('--batch-size <rows>', 'frames per step', wholeNumber(1), 4096)
     .option('--steps <n>', 'measured steps, once as they are and once watched', wholeNumber(1), 30)

@@ -7,7 +7,7 @@
  */
 export { ActivationStore, type ActivationInfo, ActivationWriter, exportForms, exportFrames, type ExportOptions, type ExportResult, type FrameChunk, type FrameSource, type FrameStatistics, type MixedBatch, MixingBuffer, type TargetInfo } from './activations/index.ts';
 export { type Clip, decodeSound, listClips, loadClip, logMel, resample, type Sound, spectrogram } from './audio/index.ts';
-export { type Backend, type BackendName, backendNames, type DeclaredInput, fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
+export { type Backend, type BackendName, backendNames, type DeclaredInput, fetchModel, type GpuFrames, type HookPoint, type KnownModel, knownModels, listHooks, type ModelBytes, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
 export { CochleaError, type ErrorCode } from './errors.ts';
 export { chooseFeatures, collectFirings, evaluate, type Evaluation, metricDefinitions, saeMetrics } from './evaluation/index.ts';
 export { openNpy, openSafetensors, readSaelensFolder, type SaelensConfig, writeSaelensFolder, writeSafetensors } from './formats/index.ts';
@@ -28,7 +28,7 @@ export { writeEventFiles } from './jobs/tensorboard.ts';
 export { type Recipe, recipeConfig, recipeOf, recipes, recipesPage, recipeText } from './recipes/index.ts';
 export { runtime } from './runtime/index.ts';
 export {
-  type Architecture, architectureOf, architectures, type BaseConfig, baseFields, type Compatibility, dense, type Field, inferenceArchitectures, SAE, saeConfig, type SparseActs, topkConfig, type TopkConfig,
+  type Architecture, architectureOf, architectures, type BaseConfig, baseFields, type Compatibility, dense, type Field, type Frames, inferenceArchitectures, SAE, saeConfig, type SparseActs, topkConfig, type TopkConfig,
   trainedArchitectures, type Weights,
 } from './sae/index.ts';
 export {

@@ -32,7 +32,7 @@ export function withAudioOptions(command: Command): Command {
     .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it');
 }
 
-/** What runs an encoder, for the commands that have one. */
-export function backendOption(): Option {
-  return new Option('--backend <name>', 'what runs the model: onnxruntime-node where it is installed (auto, native), or the wasm build of ONNX Runtime').choices(backendNames).default('auto');
+/** What runs an encoder; `choices` where not all can. */
+export function backendOption(choices: readonly BackendName[] = backendNames): Option {
+  return new Option('--backend <name>', 'what runs the model: onnxruntime-node where it is installed (auto, native), the wasm build of ONNX Runtime, or that on the GPU').choices(choices).default('auto');
 }

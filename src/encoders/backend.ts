@@ -2,8 +2,8 @@
 import { CochleaError } from '../errors.ts';
 import { loadNative, nativeVariable } from './native.ts';
 
-/** auto: native where it is installed. */
-export const backendNames = ['auto', 'wasm', 'native'] as const;
+/** auto: native where it is installed, else wasm; gpu: on a device that is handed over. */
+export const backendNames = ['auto', 'wasm', 'native', 'gpu'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 export interface Backend {
@@ -17,7 +17,7 @@ export interface Backend {
 /** Throws CochleaError `runtime` when the native build is asked for and is not there, or cannot be loaded; with `auto` the latter is a notice. */
 export async function chooseBackend(wanted: BackendName = 'auto', onNotice?: (line: string) => void): Promise<Backend> {
   if (!backendNames.includes(wanted)) throw new CochleaError('usage', `no backend is called '${wanted}'`, `there are ${backendNames.join(', ')}`);
-  if (wanted !== 'wasm') {
+  if (wanted === 'auto' || wanted === 'native') {
     try {
       const native = await loadNative();
       if (native) return { name: 'native', package: 'onnxruntime-node', version: native.version, provider: 'cpu' };
@@ -31,5 +31,5 @@ export async function chooseBackend(wanted: BackendName = 'auto', onNotice?: (li
     }
   }
   const { env } = await import('onnxruntime-web');
-  return { name: 'wasm', package: 'onnxruntime-web', version: env.versions.web ?? '', provider: 'wasm' };
+  return { name: wanted === 'gpu' ? 'gpu' : 'wasm', package: 'onnxruntime-web', version: env.versions.web ?? '', provider: wanted === 'gpu' ? 'webgpu' : 'wasm' };
 }

@@ -1,6 +1,7 @@
 export type { Backend, BackendName } from './backend.ts';
-export type { EncodedClip, Encoder, EncoderOptions, ModelDescription, MultiEncoder, MultiEncoderOptions, PreparedEncoder } from './encoder.ts';
+export type { EncodedClip, Encoder, EncoderOptions, ModelBytes, ModelDescription, MultiEncoder, MultiEncoderOptions, PreparedEncoder } from './encoder.ts';
 export type { DeclaredInput } from './declared.ts';
+export type { GpuFrames } from './gpu-frames.ts';
 export type { FamilyName, Spectrogram, SpectrogramSpec, WhisperFeatures } from './families.ts';
 export type { HookKind, HookPoint } from './hooks.ts';
 export type { KnownModel } from './models.ts';

@@ -1,9 +1,10 @@
-/** Sessions of ONNX Runtime: everything about how they are fed and freed. Its builds, and how each is set up, are in wasm.ts and native.ts. */
+/** Sessions of ONNX Runtime: everything about how they are fed and freed. Its builds, and how each is set up, are in wasm.ts, native.ts and webgpu.ts. */
 import type * as Ort from 'onnxruntime-web';
 import type { Backend } from './backend.ts';
 import { CochleaError } from '../errors.ts';
 import { createNative } from './native.ts';
 import { createWasm } from './wasm.ts';
+import { createWebgpu } from './webgpu.ts';
 import type { DetachedModel } from './weights.ts';
 
 export interface RunInput {
@@ -21,7 +22,17 @@ export interface Session {
   readonly shapes: ReadonlyMap<string, readonly (number | string)[]>;
   /** Runs the graph once and gives all its outputs by name, as float32. */
   run(inputs: Readonly<Record<string, RunInput>>): Promise<ReadonlyMap<string, RunOutput>>;
+  /** The same, leaving outputs where they are: of the GPU backend alone. */
+  readonly runOnGpu?: (inputs: Readonly<Record<string, RunInput>>) => Promise<ReadonlyMap<string, GpuOutput>>;
   close(): Promise<void>;
+}
+
+/** An output in a buffer, float32, which may be longer: the bytes behind those of `dims` mean nothing. */
+export interface GpuOutput {
+  readonly buffer: GPUBuffer;
+  readonly dims: readonly number[];
+  /** Gives the buffer back. Work that was submitted before still reads what is in it. */
+  free(): void;
 }
 
 /** What a build of ONNX Runtime makes of a model. Both builds speak the same interface. */
@@ -63,46 +74,69 @@ export function floatToHalf(values: Float32Array): Uint16Array {
  * Opens a session on a model. The same input gives the same bits on every run, and with any number of threads.
  * @param threads of one run, at most 4 unless said otherwise; those of the wasm build are fixed by the first session of the process
  * @param backend the wasm build unless said otherwise
+ * @param device of the GPU backend, which needs one
  * @throws CochleaError `model` when ONNX Runtime refuses the model, `runtime` when threads were chosen differently before
  */
-export async function openSession(model: DetachedModel, file: string, threads?: number, backend: Backend['name'] = 'wasm'): Promise<Session> {
+export async function openSession(model: DetachedModel, file: string, threads?: number, backend: Backend['name'] = 'wasm', device?: GPUDevice): Promise<Session> {
   if (threads !== undefined && (!Number.isInteger(threads) || threads < 1 || threads > 64)) {
     throw new CochleaError('usage', `threads must be a whole number from 1 to 64, not ${threads}`);
   }
   let created: Created;
   try {
-    created = await (backend === 'native' ? createNative : createWasm)(model, threads);
+    if (backend === 'gpu') created = await createWebgpu(model, device);
+    else created = await (backend === 'native' ? createNative : createWasm)(model, threads);
   } catch (error) {
     if (error instanceof CochleaError) throw error;
     throw new CochleaError('model', `${file}: ONNX Runtime cannot load it (${reason(error)})`, undefined, { cause: error });
   }
   const { ort, session } = created;
   /** Float16Array where the runtime has it, the bare bits otherwise. */
-  const asFloat32 = (name: string, { data, dims, type }: Ort.Tensor): RunOutput => {
+  const asFloat32 = (name: string, { data, dims, type }: Pick<Ort.Tensor, 'data' | 'dims' | 'type'>): RunOutput => {
     if (type === 'float32') return { data: data as Float32Array, dims };
     if (type !== 'float16') throw new CochleaError('hook', `${file}: tensor '${name}' holds ${type}, not numbers to train on`);
     return { data: data instanceof Uint16Array ? halfToFloat(data) : Float32Array.from(data as unknown as ArrayLike<number>), dims };
   };
   const inHalf = new Set(session.inputMetadata.filter((input) => input.isTensor && input.type === 'float16').map(({ name }) => name));
+  const runOnce = async (inputs: Readonly<Record<string, RunInput>>): Promise<Readonly<Record<string, Ort.Tensor>>> => {
+    const feeds: Record<string, Ort.Tensor> = {};
+    for (const [name, { data, dims }] of Object.entries(inputs)) {
+      feeds[name] = !(data instanceof Float32Array) ? new ort.Tensor('int64', data, dims)
+        : inHalf.has(name) ? new ort.Tensor('float16', floatToHalf(data), dims) : new ort.Tensor('float32', data, dims);
+    }
+    try {
+      return await session.run(feeds);
+    } catch (error) {
+      throw new CochleaError('model', `${file}: ONNX Runtime failed (${reason(error)})`, undefined, { cause: error });
+    }
+  };
+  /** What is on the GPU is brought here. */
+  const fetched = async (name: string, tensor: Ort.Tensor): Promise<RunOutput> => {
+    const { dims, type, location } = tensor;
+    if (location !== 'gpu-buffer') return asFloat32(name, tensor);
+    const data = await tensor.getData();
+    tensor.dispose();
+    return asFloat32(name, { data, dims, type });
+  };
+  const onGpu = (name: string, tensor: Ort.Tensor): GpuOutput => {
+    if (tensor.type !== 'float32') throw new CochleaError('hook', `${file}: tensor '${name}' holds ${tensor.type}, which stays on the GPU only as float32`);
+    return { buffer: tensor.gpuBuffer as GPUBuffer, dims: tensor.dims, free: () => tensor.dispose() };
+  };
   return {
     // An unknown size comes as -1 in 32 unsigned bits.
     shapes: new Map(session.outputMetadata.map((output) => [
       output.name, output.isTensor ? output.shape.map((d) => (typeof d === 'number' && d >= 2 ** 31 ? '?' : d)) : [],
     ])),
     async run(inputs) {
-      const feeds: Record<string, Ort.Tensor> = {};
-      for (const [name, { data, dims }] of Object.entries(inputs)) {
-        feeds[name] = !(data instanceof Float32Array) ? new ort.Tensor('int64', data, dims)
-          : inHalf.has(name) ? new ort.Tensor('float16', floatToHalf(data), dims) : new ort.Tensor('float32', data, dims);
-      }
-      let results: Readonly<Record<string, Ort.Tensor>>;
-      try {
-        results = await session.run(feeds);
-      } catch (error) {
-        throw new CochleaError('model', `${file}: ONNX Runtime failed (${reason(error)})`, undefined, { cause: error });
-      }
-      return new Map(session.outputNames.map((name) => [name, asFloat32(name, results[name]!)]));
+      const results = await runOnce(inputs), outputs = new Map<string, RunOutput>();
+      for (const name of session.outputNames) outputs.set(name, await fetched(name, results[name]!));
+      return outputs;
     },
+    ...(backend === 'gpu' && {
+      async runOnGpu(inputs) {
+        const results = await runOnce(inputs);
+        return new Map(session.outputNames.map((name) => [name, onGpu(name, results[name]!)]));
+      },
+    }),
     close: () => session.release(),
   };
 }

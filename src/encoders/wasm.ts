@@ -69,37 +69,42 @@ async function withMemory<T>(memory: WebAssembly.Memory, work: () => Promise<T>)
 }
 
 /**
- * Makes what looks to ONNX Runtime like files in memory. It copies each once, by `subarray`, into its own memory: the bytes are read from the disk then, all into
- * the same array, so that they are never held twice. `failed` is told why they could not be, of which ONNX Runtime says nothing.
+ * What looks to ONNX Runtime like files in memory. It copies each once, by `subarray`, into its own memory: the bytes are read from the disk then, all into
+ * the same array, so that they are never held twice. `unread` is why they could not be, of which ONNX Runtime says nothing.
  */
-function lateReader(weights: readonly Weight[], failed: (error: unknown) => void): (stored: StoredRange) => Uint8Array {
+export function virtualFiles(weights: readonly Weight[]): { readonly files: { path: string; data: Uint8Array }[]; readonly unread: unknown } {
   const most = weights.reduce((largest, { data }) => Math.max(largest, isStored(data) ? data.length : 0), 0);
-  let room: Uint8Array | undefined;
-  return ({ file, offset, length }) => {
+  let room: Uint8Array | undefined, unread: unknown;
+  const late = ({ file, offset, length }: StoredRange): Uint8Array => {
     const read = (from: number, to: number): Uint8Array => {
       room ??= new Uint8Array(most);
       const bytes = room.subarray(0, to - from);
       try {
         runtime.files.fillNow(bytes, file, offset + from);
       } catch (error) {
-        failed(error);
+        unread ??= error;
         throw error;
       }
       return bytes;
     };
     return Object.defineProperties(new Uint8Array(0), { byteLength: { value: length }, subarray: { value: read } });
   };
+  return {
+    files: weights.map(({ path, data }) => ({ path, data: isStored(data) ? late(data) : data })),
+    get unread() {
+      return unread;
+    },
+  };
 }
 
 export async function createWasm({ bytes, weights, size }: DetachedModel, threads: number | undefined): Promise<Created> {
   const loaded = await loadRuntime(threads);
   const { ort, memory } = loaded;
-  let unread: unknown;
-  const readLate = lateReader(weights, (error) => (unread ??= error));
+  const external = virtualFiles(weights);
   const create = (): Promise<Ort.InferenceSession> => ort.InferenceSession.create(bytes, {
     executionProviders: ['wasm'],
     logSeverityLevel: 4,
-    externalData: weights.map(({ path, data }) => ({ path, data: isStored(data) ? readLate(data) : data })),
+    externalData: external.files,
     ...(size >= prepackBelow && { extra: { session: { disable_prepacking: '1' } } }),
   });
   try {
@@ -107,6 +112,6 @@ export async function createWasm({ bytes, weights, size }: DetachedModel, thread
     loaded.memory = undefined; // the module has it now
     return { ort, session };
   } catch (error) {
-    throw unread ?? error;
+    throw external.unread ?? error;
   }
 }

@@ -164,6 +164,12 @@ export function leaveStored(model: DetachedModel, bytes: Uint8Array, path: strin
   return { ...model, weights };
 }
 
+/** A model in memory, with the SHA-256 of its bytes. */
+export async function takeModel(bytes: Uint8Array, name: string): Promise<{ model: Model; sha256: string; bytes: Uint8Array }> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
+  return { model: parseModel(bytes, name), sha256: [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join(''), bytes };
+}
+
 /**
  * Reads a model file with the SHA-256 of everything that determines what it computes: of the file itself, and
  * after it of its external files in the order of their names. A model of one file has the sum of sha256sum.

@@ -4,6 +4,7 @@ import { clipSource } from '../activations/index.ts';
 import { type Clip, listClips, spectrogram, whisperFeatures } from '../audio/index.ts';
 import { type BackendName, type MultiEncoder, prepareEncoder } from '../encoders/index.ts';
 import { CochleaError, type ErrorCode } from '../errors.ts';
+import type { Gpu } from '../gpu/index.ts';
 import { runtime } from '../runtime/index.ts';
 import { type ClipEncoder, openClipEncoder } from './clip-encoder.ts';
 import type { FramesOfClip } from './clip-frames.ts';
@@ -25,8 +26,10 @@ export interface AudioOptions {
   workers?: number;
   /** Threads of each session: unless told those that are left over. */
   threads?: number;
-  /** What runs the model: `auto` (unless told), which is onnxruntime-node where it is installed, `wasm` or `native`. */
+  /** What runs the model: `auto` (unless told), which is onnxruntime-node where it is installed, `wasm`, `native`, or `gpu`. */
   backend?: BackendName;
+  /** Of the gpu backend: with its device the model and whatever else is on it share the adapter. */
+  gpu?: Gpu;
   /** One row for so many seconds of sound, the mean of their frames, instead of one per frame. */
   poolSeconds?: number;
   /** Stop at the first recording that cannot be used, instead of skipping and counting it. */
@@ -66,7 +69,7 @@ const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged'
 
 /** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
 export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, targetHook, audio, select = {}, take = Infinity, workers, threads, backend, poolSeconds, strict = false, onNotice, onEncoder } = options;
+  const { model, hook, targetHook, audio, select = {}, take = Infinity, workers, threads, backend, poolSeconds, strict = false, gpu, onNotice, onEncoder } = options;
   const listed = await listClips(audio);
   if (strict && listed.problems.length > 0) throw new CochleaError('audio', listed.problems[0]!, 'mend it, or leave --strict away');
   const wanted = Object.entries(select);
@@ -79,7 +82,7 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   const prepared = await prepareEncoder({
     model, hooks, features: whisperFeatures, spectrogram, ...(backend === undefined ? {} : { backend }), ...(onNotice ? { onProgress: onNotice } : {}),
   });
-  const encoder = await openClipEncoder(prepared, { workers, threads }, clips, onNotice);
+  const encoder = await openClipEncoder(prepared, { workers, threads }, clips, onNotice, gpu?.device);
   onEncoder?.(describeEncoder(prepared.backend, encoder));
   const skipped: string[] = [];
   const skip = (line: string): void => {

@@ -67,8 +67,15 @@ export function shareOut(
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
-/** Opens a prepared model on as many threads as shareOut says. Throws as `openMultiEncoder`. */
-export async function openClipEncoder(prepared: PreparedEncoder, share: Share, clips: readonly Clip[], onNotice?: (line: string) => void): Promise<ClipEncoder> {
+/** Opens a prepared model on as many threads as shareOut says, or on a GPU device. Throws as `openMultiEncoder`. */
+export async function openClipEncoder(
+  prepared: PreparedEncoder, share: Share, clips: readonly Clip[], onNotice?: (line: string) => void, device?: GPUDevice,
+): Promise<ClipEncoder> {
+  if (prepared.backend.name === 'gpu') {
+    const given = Object.entries(share).find(([, value]) => value !== undefined);
+    if (given) throw new CochleaError('usage', `${given[0]} is ${given[1]}, but one session runs on a GPU, and no threads`, `leave ${given[0]} away`);
+    return openHere(prepared, undefined, device);
+  }
   const bytes = await recordingBytes(clips);
   const machine = { processors: runtime.processors, memory: runtime.freeMemory() };
   const { workers, threads } = shareOut(share, { clips: clips.length, bytes, weights: prepared.cut.size }, machine, onNotice);
@@ -82,8 +89,8 @@ async function recordingBytes(clips: readonly Clip[]): Promise<number> {
 }
 
 /** One session, in this thread. */
-async function openHere(prepared: PreparedEncoder, threads: number | undefined): Promise<ClipEncoder> {
-  const encoder = await startEncoder(prepared, { features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }) });
+async function openHere(prepared: PreparedEncoder, threads: number | undefined, device?: GPUDevice): Promise<ClipEncoder> {
+  const encoder = await startEncoder(prepared, { features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), ...(device && { device }) });
   const { hooks, sampleRate, frameRate } = encoder;
   let running: Promise<unknown> = Promise.resolve();
   return {

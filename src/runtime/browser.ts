@@ -19,6 +19,7 @@ export function createBrowserRuntime(): Runtime {
     paths: refusing<Paths>('the file system'),
     gpu: async () => globalThis.navigator?.gpu,
     unlistedFeatures: [],
+    likeAPage: async () => {},
     releaseGpu: () => {},
     patiently: (work) => work,
     environment: () => undefined,

@@ -8,7 +8,7 @@ import process from 'node:process';
 import { CochleaError } from '../errors.ts';
 import { ensureAdapter } from './adapters.ts';
 import { cacheFolder, files } from './files.ts';
-import { openNativeGpu } from './native-gpu.ts';
+import { likeAPage, openNativeGpu } from './native-gpu.ts';
 import { answerRequests, startWorker } from './threads.ts';
 import type { OptionalPackage, Runtime } from './types.ts';
 
@@ -68,6 +68,7 @@ export function createServerRuntime(): Runtime {
     paths: path,
     gpu: openGpu,
     unlistedFeatures: deno ? ['subgroups'] : [], // wgpu
+    likeAPage: async (device) => likeAPage(device, await openGpu()),
     releaseGpu: () => {
       opened = undefined;
     },

@@ -101,6 +101,11 @@ export interface Runtime {
   gpu(): Promise<GPU | undefined>;
   /** Features that a device of gpu() can be asked for though its adapter does not list them. */
   readonly unlistedFeatures: readonly string[];
+  /**
+   * Makes this runtime's WebGPU, and a device of it, do for a program that is written for a page: ONNX Runtime looks for navigator.gpu, writes to buffers out of
+   * shared memory, and enables subgroups in its shaders where the device has them. What a runtime has of it is left alone.
+   */
+  likeAPage(device: GPUDevice): Promise<void>;
   /** Frees what gpu() holds, so that the process can end. */
   releaseGpu(): void;
   /**

@@ -5,5 +5,5 @@ export { architectureOf, architectures, inferenceArchitectures, saeConfig, train
 export { topk, topkConfig, type TopkConfig } from './architectures/topk.ts';
 export { baseFields, configOf } from './config.ts';
 export { inferenceWeights } from './read.ts';
-export { dense, SAE, type SparseActs } from './sae.ts';
+export { dense, type Frames, SAE, type SparseActs } from './sae.ts';
 export { decoderNorms, foldDecoderNorms, foldInputTransform, type ParameterName, tensorsFromWeights, transpose, type Weights, weightsFromTensors } from './weights.ts';

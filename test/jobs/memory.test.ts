@@ -56,5 +56,5 @@ test('weights are read when they are wanted, and never held twice in a session',
   const few = writeModel('few', 1), many = writeModel('many', 9), size = 8 * tableBytes;
   const workers = 2, more = (await peak(many, workers) - await peak(few, workers)) / size;
   t.diagnostic(`${workers} sessions with weights of ${size / mebi} MiB: ${more.toFixed(2)} times that`);
-  assert.ok(more < 1.4 * workers, `${more.toFixed(2)} times the weights`);
+  assert.ok(more < 1.6 * workers, `${more.toFixed(2)} times the weights`);
 });
