@@ -63,13 +63,15 @@ export async function openNativeGpu(setup: GpuSetup): Promise<GPU> {
 
 const adapted = new WeakSet<object>();
 
-/** wgpu has subgroups and refuses the line that enables them; Dawn's binding takes no bytes of shared memory, and Node has no navigator.gpu. */
+/**
+ * wgpu has subgroups, but not as a page has them: not the line that enables them, and none in workgroups of two dimensions; it hides them here. Dawn's binding
+ * takes no bytes of shared memory, and Node has no navigator.gpu.
+ */
 export function likeAPage(device: GPUDevice, entry: GPU): void {
   if (Deno) {
     if (adapted.has(device)) return;
     adapted.add(device);
-    const create = device.createShaderModule.bind(device);
-    device.createShaderModule = ({ code, ...rest }) => create({ ...rest, code: code.replace(/^\s*enable subgroups;/m, '') });
+    Object.defineProperty(device, 'features', { value: new Set([...device.features].filter((name) => name as string !== 'subgroups')) });
     return;
   }
   const scope = globalThis as { navigator?: { gpu?: GPU } };

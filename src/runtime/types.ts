@@ -103,7 +103,7 @@ export interface Runtime {
   readonly unlistedFeatures: readonly string[];
   /**
    * Makes this runtime's WebGPU, and a device of it, do for a program that is written for a page: ONNX Runtime looks for navigator.gpu, writes to buffers out of
-   * shared memory, and enables subgroups in its shaders where the device has them. What a runtime has of it is left alone.
+   * shared memory, and uses subgroups as pages have them where a device says that it has some. What a runtime has of it is left alone.
    */
   likeAPage(device: GPUDevice): Promise<void>;
   /** Frees what gpu() holds, so that the process can end. */
