@@ -168,7 +168,7 @@ export async function prepareEncoder(options: MultiEncoderOptions): Promise<Prep
   const { name, path, source } = inMemory ? { name: inMemory.name, path: inMemory.name, source: inMemory.name } : await resolveModel(options.model as string, options.onProgress);
   const { model, sha256, bytes } = inMemory ? await takeModel(inMemory.bytes, name) : await readModel(path);
   const named = findHooks(model);
-  const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, name));
+  const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, inMemory ? name : options.model as string));
   const cut = cutAt(model, hooks.map(({ tensor }) => tensor));
   const { family, input, mean, std, maxSeconds, normalize, sampleRate } = options;
   const asked = Object.entries({ family, input, mean, std, maxSeconds, normalize, sampleRate }).filter(([, value]) => value !== undefined);

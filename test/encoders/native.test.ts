@@ -54,7 +54,7 @@ describe('the native backend', () => {
       if (before === undefined) delete process.env[nativeVariable];
       else process.env[nativeVariable] = before;
     }
-    await assert.rejects(chooseBackend('cuda' as 'auto'), fails('usage', /no backend is called 'cuda': there are auto, wasm, native$/));
+    await assert.rejects(chooseBackend('cuda' as 'auto'), fails('usage', /no backend is called 'cuda': there are auto, wasm, native, gpu$/));
   });
 
   for (const [file, hook, most] of [
