@@ -101,19 +101,20 @@ async function writeWavs({ model, hook, audio, take }: Work, folder: string): Pr
     const bytes = new DataView(new ArrayBuffer(44 + 2 * samples.length));
     // RIFF, size, WAVE; the chunk fmt: PCM, one channel, rate, bytes a second, bytes and bits a sample; the chunk data.
     [0x52494646, 0, 0x57415645, 0x666d7420, 0, 0, 0, 0, 0, 0x64617461].forEach((word, place) => bytes.setUint32(4 * place, word));
-    [[4, 36 + 2 * samples.length], [16, 16], [20, 1 + (1 << 16)], [24, rate], [28, 2 * rate], [32, 2 + (16 << 16)], [40, 2 * samples.length]].forEach(([at, value]) => bytes.setUint32(at!, value!, true));
+    const numbers: [at: number, value: number][] = [[4, 36 + 2 * samples.length], [16, 16], [20, 1 + (1 << 16)], [24, rate], [28, 2 * rate], [32, 2 + (16 << 16)], [40, 2 * samples.length]];
+    for (const [at, value] of numbers) bytes.setUint32(at, value, true);
     samples.forEach((sample, t) => bytes.setInt16(44 + 2 * t, Math.max(-32_768, Math.min(32_767, Math.round(32_768 * sample))), true));
     writeFileSync(join(folder, `${String(n).padStart(5, '0')}.wav`), new Uint8Array(bytes.buffer));
   }
 }
 
 async function waysHere(): Promise<Record<string, Way>> {
-  const { processors } = runtime, { name } = await chooseBackend('auto');
-  const of = (backend: Way['backend'], label: string): Record<string, Way> => ({
-    [`${label}, one thread`]: { backend, workers: 1, threads: 1 },
-    ...(processors > 1 && { [`${label}, ${Math.min(4, processors)} threads`]: { backend, workers: 1, threads: Math.min(4, processors) }, [`${label}, ${processors} workers`]: { backend, workers: processors, threads: 1 } }),
+  const { processors } = runtime, threads = Math.min(4, processors), { name } = await chooseBackend('auto');
+  const of = (backend: 'wasm' | 'native'): Record<string, Way> => ({
+    [`${backend}, one thread`]: { backend, workers: 1, threads: 1 },
+    ...(processors > 1 && { [`${backend}, ${threads} threads`]: { backend, workers: 1, threads }, [`${backend}, ${processors} workers`]: { backend, workers: processors, threads: 1 } }),
   });
-  return { ...of('wasm', 'wasm'), ...(name === 'native' ? of('native', 'native') : {}) };
+  return { ...of('wasm'), ...(name === 'native' ? of('native') : {}) };
 }
 
 const range = ({ median, least, most }: Spread): string => `${median.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`;

@@ -165,7 +165,8 @@ export interface PreparedEncoder {
 export async function prepareEncoder(options: MultiEncoderOptions): Promise<PreparedEncoder> {
   const backend = await chooseBackend(options.backend, options.onProgress);
   const inMemory = typeof options.model === 'string' ? undefined : options.model;
-  const { name, path, source } = inMemory ? { name: inMemory.name, path: inMemory.name, source: inMemory.name } : await resolveModel(options.model as string, options.onProgress);
+  const { name, path, source } = inMemory ? { name: inMemory.name, path: inMemory.name, source: inMemory.name }
+    : await resolveModel(options.model as string, options.onProgress);
   const { model, sha256, bytes } = inMemory ? await takeModel(inMemory.bytes, name) : await readModel(path);
   const named = findHooks(model);
   const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, inMemory ? name : options.model as string));
@@ -182,7 +183,8 @@ export async function prepareEncoder(options: MultiEncoderOptions): Promise<Prep
 
 /** Opens a prepared model. Throws `model` when ONNX Runtime refuses it, and `hook` for tensors that turn out not to have one vector per frame. */
 export async function startEncoder(
-  { model, path, hooks, backend, family: options, cut }: PreparedEncoder, { features, spectrogram, threads, device }: Pick<MultiEncoderOptions, 'features' | 'spectrogram' | 'threads' | 'device'>,
+  { model, path, hooks, backend, family: options, cut }: PreparedEncoder,
+  { features, spectrogram, threads, device }: Pick<MultiEncoderOptions, 'features' | 'spectrogram' | 'threads' | 'device'>,
 ): Promise<MultiEncoder> {
   const graph = parseModel(cut.bytes, path);
   const family = chooseFamily(graph, graph, { ...options, features, spectrogram });
