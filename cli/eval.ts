@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { architectureOf, behaviourMetrics, CochleaError, evaluate, type Evaluation, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind } from '../src/index.ts';
+import { architectureOf, behaviourMetrics, CochleaError, evaluate, type Evaluation, type Gpu, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { describeBehaviour } from './support/behaviour.ts';
 import { exactlyOne, fetchLine, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
@@ -42,7 +42,7 @@ export function evalCommand(): Command {
         const sae = await SAE.load(gpu, folder);
         const target = architectureOf(sae.config.architecture).needs === 'targets';
         if (flags.targetHook !== undefined && !target) throw new CochleaError('usage', `${folder} is no transcoder: it has no --target-hook`, 'leave --target-hook away');
-        const { chunks, close } = await openFrames(sae, target, flags, output);
+        const { chunks, close } = await openFrames(gpu, sae, target, flags, output);
         try {
           const evaluation = await evaluate(sae, chunks, { seed: flags.seed, target });
           output.result(describe(evaluation), evaluation);
@@ -84,7 +84,7 @@ async function evalBehaviour(folder: string, flags: Flags, output: Output): Prom
   }
 }
 
-async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Output) {
+async function openFrames(gpu: Gpu, sae: SAE, target: boolean, flags: Flags, output: Output) {
   if (flags.activations !== undefined) {
     const source = await openActivations(flags.activations, { target });
     return { chunks: source.chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => source.close() };
@@ -95,9 +95,9 @@ async function openFrames(sae: SAE, target: boolean, flags: Flags, output: Outpu
     return known;
   };
   const audio = await openAudio({
-    ...flags, onFetch: (progress) => output.progress(fetchLine(progress)), audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
+    ...flags, gpu, onFetch: (progress) => output.progress(fetchLine(progress)), audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
     ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
-    onNotice: (line) => output.notice(line),
+    onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
   });
   const trained = sae.config.metadata['frame_rate'];
   if (typeof trained === 'number' && trained !== audio.info.frameRate) {

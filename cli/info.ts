@@ -44,7 +44,7 @@ async function storeFacts(folder: string): Promise<[string, unknown]> {
   const sizes = (prefix: string, moments: FrameStatistics | undefined): string[][] =>
     (moments ? [[`${prefix}mean norm`, moments.meanNorm.toFixed(3)], [`${prefix}gamma`, moments.gamma.toFixed(3)]] : []);
   const lines = [
-    ...Object.entries(info).map(([name, value]) => [name, String(value)]),
+    ...Object.entries(info).map(([name, value]) => [name, typeof value === 'object' && value !== null ? Object.values(value).join(' ') : String(value)]),
     ...Object.entries(targetInfo ?? {}).map(([name, value]) => [`target ${name}`, String(value)]),
     ['frames', String(rows)], ['sound', `${(rows / info.frameRate / 3600).toFixed(2)} h`], ['clips', String(clips)], ['shards', `${shards} of ${dtype}`],
     ...sizes('', statistics), ...sizes('target ', targetStatistics),

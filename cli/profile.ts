@@ -1,9 +1,10 @@
 import { Command } from 'commander';
-import { CochleaError, Gpu, locateModel, openActivations, runtime } from '../src/index.ts';
+import { type BackendName, CochleaError, Gpu, locateModel, openActivations, runtime } from '../src/index.ts';
 import { Profiler } from '../src/gpu/index.ts';
 import { ensureAdapter } from '../src/runtime/adapters.ts';
 import { compareProfiles, encodeWork, type GpuProfile, measure, profileExtraction, readProfile, roofline, type Timeline, traceOf, trainingWork } from '../src/profile/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
+import { backendOption } from './support/audio-options.ts';
 import { fetchLine, openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { pinVariants, withVariantOption } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
@@ -24,6 +25,7 @@ interface Flags extends OutputOptions, TrainingFlags {
   audio?: string[];
   take?: number;
   threads?: number;
+  backend?: BackendName;
   wall?: boolean;
   trace?: string;
   roofline?: string;
@@ -40,7 +42,8 @@ export function profileCommand(): Command {
     .option('--hook <hook>', 'as for `extract`')
     .option('--audio <path...>', 'as for `extract`')
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
-    .option('--threads <n>', 'threads of the encoder', wholeNumber(1));
+    .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
+    .addOption(backendOption(['auto', 'wasm', 'native']));
   return withVariantOption(withTrainingOptions(withArchitectureOptions(command)))
     .option('--batch-size <rows>', 'frames per step', wholeNumber(1), 4096)
     .option('--steps <n>', 'measured steps, once as they are and once watched', wholeNumber(1), 30)
@@ -89,12 +92,13 @@ async function profile(flags: Flags, command: Command): Promise<void> {
 }
 
 async function extraction(flags: Flags, output: Output): Promise<void> {
-  const { model, hook, audio, take, threads } = flags;
+  const { model, hook, audio, take, threads, backend } = flags;
   if (hook === undefined || audio === undefined) throw new CochleaError('usage', `--model needs ${hook === undefined ? '--hook' : '--audio'}`, 'see `cochlea hooks MODEL`');
   const gpuOnly = (['roofline', 'against', 'activations', 'dIn'] as const).find((name) => flags[name] !== undefined);
   if (gpuOnly !== undefined) throw new CochleaError('usage', `--${gpuOnly === 'dIn' ? 'd-in' : gpuOnly} says nothing about an extraction`, 'leave it away');
   const { profile: found, timeline } = await profileExtraction({
     model: await locateModel(model!, { onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)) }), hook, audio, cochlea: version(), onProgress: (line) => output.progress(line), ...(take === undefined ? {} : { take }), ...(threads === undefined ? {} : { threads }),
+    ...(backend === undefined ? {} : { backend }),
   });
   output.result([describeExtraction(found), ...await writeFiles(flags, timeline)].join('\n'), found);
 }

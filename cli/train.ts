@@ -64,14 +64,18 @@ async function train(flags: Flags, command: Command): Promise<void> {
   if (!many) checkFlags(command, flags);
   const output = openOutput(flags);
   const signal = interruptSignal();
-  const { source, skipped, close } = await openSource(flags, many, output);
+  const shared = flags.audio !== undefined && flags.backend === 'gpu' ? await openGpu(output) : undefined;
+  const { source, skipped, close } = await openSource(flags, many, output, shared).catch((error: unknown) => {
+    shared?.dispose();
+    throw error;
+  });
   try {
     recipeNotices(command, flags.activations, source.info).forEach((line) => output.notice(line));
     countSteps(command, source.rows);
     const recipe = recipeRecord(command);
     const one = many ? undefined : oneSae(command, flags, source.dIn);
     const saes = many && sizedSaes(listed()!, source.dIn);
-    const gpu = await openGpu(output);
+    const gpu = shared ?? await openGpu(output);
     try {
       pinVariants(gpu, flags.kernelVariant);
       const stream = {
@@ -91,10 +95,11 @@ async function train(flags: Flags, command: Command): Promise<void> {
       const lost = [survived, dropped > 0 ? `${dropped} frames that were not finite were left out` : '', skipped().length > 0 ? `${skipped().length} recordings were skipped, each named above` : ''];
       output.result([line, ...lost.filter((part) => part !== '')].join('\n'), { ...result, d_in: source.dIn, skipped: skipped() });
     } finally {
-      gpu.dispose();
+      if (gpu !== shared) gpu.dispose();
     }
   } finally {
     await close();
+    shared?.dispose(); // the encoder is on it
   }
 }
 
@@ -132,7 +137,7 @@ const pace = ({ trained, seconds, framesPerSecond }: Pick<RunResult, 'trained' |
   `${trained} steps in ${duration(seconds)}, ${Math.round(framesPerSecond)} frames/s`;
 
 /** The frames, with targets where an SAE needs them. */
-async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined, output: Output) {
+async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined, output: Output, gpu: Gpu | undefined) {
   const transcoder = (many?.map((sae) => sae.flags.arch) ?? [flags.arch]).find((arch) => architectureOf(arch).needs === 'targets');
   if (flags.targetHook !== undefined && transcoder === undefined) throw new CochleaError('usage', 'no SAE of this run has targets', 'leave --target-hook away, or train a transcoder by --arch');
   if (flags.activations !== undefined) {
@@ -142,6 +147,9 @@ async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined,
   const { audio, model, hook, targetHook } = flags;
   if (model === undefined || hook === undefined) throw new CochleaError('usage', `--audio needs ${model === undefined ? '--model' : '--hook'}`, 'see `cochlea models` and `cochlea hooks MODEL`');
   if (transcoder !== undefined && targetHook === undefined) throw new CochleaError('usage', `a ${transcoder} needs --target-hook`, 'it learns to make the frames there of those at --hook');
-  const opened = await openAudio({ ...flags, audio: audio!, model, hook, onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)) });
+  const opened = await openAudio({
+    ...flags, audio: audio!, model, hook, ...(gpu && { gpu }), onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
+    onFetch: (progress) => output.progress(fetchLine(progress)),
+  });
   return { source: opened.source(), skipped: () => opened.skipped, close: () => opened.close() };
 }

@@ -7,7 +7,7 @@
  */
 export { ActivationStore, type ActivationInfo, ActivationWriter, exportForms, exportFrames, type ExportOptions, type ExportResult, type FrameChunk, type FrameSource, type FrameStatistics, type MixedBatch, MixingBuffer, type TargetInfo } from './activations/index.ts';
 export { type Clip, decodeSound, listClips, loadClip, logMel, resample, type Sound, spectrogram } from './audio/index.ts';
-export { type DeclaredInput, fetchModel, type HookPoint, type KnownModel, knownModels, listHooks, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
+export { type Backend, type BackendName, backendNames, type DeclaredInput, fetchModel, type GpuFrames, type HookPoint, type KnownModel, knownModels, listHooks, type ModelBytes, type MultiEncoder, openEncoder, openMultiEncoder } from './encoders/index.ts';
 export {
   type EncoderOutput, openSpliceable, type SpeechHead, type SpliceableModel, type SpliceableOptions, type SplicedClip, type Transcript,
 } from './encoders/index.ts';
@@ -37,7 +37,7 @@ export { transcribe, type TranscribedClip, type TranscribeOptions, type Transcri
 export { type Recipe, recipeConfig, recipeOf, recipes, recipesPage, recipeText } from './recipes/index.ts';
 export { runtime } from './runtime/index.ts';
 export {
-  addDirection, type Architecture, architectureOf, architectures, type BaseConfig, baseFields, type Compatibility, dense, type Field, inferenceArchitectures, intervene, type LatentEdit, SAE, saeConfig, type SparseActs, topkConfig, type TopkConfig,
+  addDirection, type Architecture, architectureOf, architectures, type BaseConfig, baseFields, type Compatibility, dense, type Field, type Frames, inferenceArchitectures, intervene, type LatentEdit, SAE, saeConfig, type SparseActs, topkConfig, type TopkConfig,
   trainedArchitectures, type Weights,
 } from './sae/index.ts';
 export {

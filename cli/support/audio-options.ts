@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { backendNames, type BackendName } from '../../src/index.ts';
 import { labelValue, positiveNumber, wholeNumber } from './options.ts';
 
 /** What extract, train and eval ask of recordings, under the same flags. */
@@ -10,7 +11,9 @@ export interface AudioFlags {
   targetHook?: string;
   select?: Record<string, string>;
   take?: number;
+  workers?: number;
   threads?: number;
+  backend?: BackendName;
   poolSeconds?: number;
   strict?: boolean;
 }
@@ -29,6 +32,13 @@ export function withAudioOptions(command: Command): Command {
     .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
     .option('--pool-seconds <n>', 'one row for so many seconds of sound, the mean of their frames, instead of one per frame', positiveNumber)
-    .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
+    .option('--workers <n>', 'sessions of the model that encode clips side by side (default: one per processor, as far as there are recordings and memory enough)', wholeNumber(1))
+    .option('--threads <n>', 'threads of each of them (default: the processors that are left over, at most 4)', wholeNumber(1))
+    .addOption(backendOption())
     .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it');
+}
+
+/** What runs an encoder; `choices` where not all can. */
+export function backendOption(choices: readonly BackendName[] = backendNames): Option {
+  return new Option('--backend <name>', 'what runs the model: onnxruntime-node where it is installed (auto, native), the wasm build of ONNX Runtime, or that on the GPU').choices(choices).default('auto');
 }

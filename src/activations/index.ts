@@ -1,4 +1,4 @@
-export type { ActivationInfo, ClipLabel, FrameChunk, FrameSource, TargetInfo } from './types.ts';
+export type { ActivationInfo, ClipLabel, ComputedBy, FrameChunk, FrameSource, TargetInfo } from './types.ts';
 export { StatisticsAccumulator } from './statistics.ts';
 export type { FrameStatistics } from './statistics.ts';
 export type { Manifest } from './manifest.ts';
@@ -17,4 +17,5 @@ export type { FrameArray, HalfFormat } from './halves.ts';
 export { MixingBuffer } from './mixing-buffer.ts';
 export type { MixedBatch, MixingOptions, MixingState } from './mixing-buffer.ts';
 export { meanPooled } from './pool.ts';
+export { inOrder } from './read-ahead.ts';
 export { collect } from './collect.ts';

@@ -6,7 +6,7 @@ import { readLines } from './lines.ts';
 import type { StoreDType } from './shard.ts';
 import { gamma } from './statistics.ts';
 import type { FrameStatistics } from './statistics.ts';
-import type { ActivationInfo, TargetInfo } from './types.ts';
+import type { ActivationInfo, ComputedBy, TargetInfo } from './types.ts';
 
 const format = 'cochlea activations';
 const version = 1;
@@ -97,8 +97,10 @@ const isPlace = ({ hook, layer }: { hook: unknown; layer: unknown }): boolean =>
 /** Whether what a file says of its frames can be. */
 export function isInfo(info: ActivationInfo | null | undefined): boolean {
   return typeof info === 'object' && info !== null && [info.model, info.modelSha256, info.dataSha256].every((text) => typeof text === 'string') && ['string', 'undefined'].includes(typeof info.modelSource) && isPlace(info)
-    && isWidth(info.dIn) && info.frameRate > 0 && Number.isFinite(info.sampleRate);
+    && isWidth(info.dIn) && info.frameRate > 0 && Number.isFinite(info.sampleRate) && (info.computedBy === undefined || isProgram(info.computedBy));
 }
+
+const isProgram = (by: ComputedBy | null): boolean => typeof by === 'object' && by !== null && [by.package, by.version, by.provider].every((text) => typeof text === 'string');
 
 export function isTargetInfo(info: TargetInfo | null | undefined): boolean {
   return typeof info === 'object' && info !== null && isPlace(info) && isWidth(info.dOut);

@@ -6,7 +6,7 @@ import type { IndexLine, Manifest } from './manifest.ts';
 import { ShardStream } from './shard-stream.ts';
 import { elementType, packShard, unpackShard } from './shard.ts';
 import type { ShardClip, StoreDType } from './shard.ts';
-import type { ActivationInfo, TargetInfo } from './types.ts';
+import type { ActivationInfo, ComputedBy, TargetInfo } from './types.ts';
 
 export interface ClipToStore {
   /** Unique in the store. */
@@ -257,6 +257,9 @@ function checkSame(folder: string, found: Manifest, info: Omit<ActivationInfo, '
   const nameTarget = (one: TargetInfo | undefined): string => (one ? `target hook ${JSON.stringify(one.hook)} with dOut ${one.dOut}` : 'no target hook');
   const [targetFound, targetGiven] = [nameTarget(found.targetInfo), nameTarget(target)];
   if (targetFound !== targetGiven) differences.push(`${targetFound}, not ${targetGiven}`);
+  const nameProgram = (by: ComputedBy): string => `${by.package} ${by.version} (${by.provider})`;
+  const [before, now] = [found.info.computedBy, info.computedBy];
+  if (before && now && !found.complete && nameProgram(before) !== nameProgram(now)) differences.push(`frames by ${nameProgram(before)}, not ${nameProgram(now)}`);
   if (found.dtype !== dtype) differences.push(`dtype ${found.dtype}, not ${dtype}`);
   if (differences.length > 0) {
     throw new CochleaError('config', `cannot resume ${manifestPath(folder)}: it has ${differences.join('; ')}`,

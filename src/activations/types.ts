@@ -1,6 +1,14 @@
 import type { FrameArray, HalfFormat } from './halves.ts';
 import type { FrameStatistics } from './statistics.ts';
 
+/** The program that ran the model. Another, or another version, adds in another order. */
+export interface ComputedBy {
+  package: string;
+  version: string;
+  /** ONNX Runtime's execution provider. */
+  provider: string;
+}
+
 /** Where frames come from. */
 export interface ActivationInfo {
   /** Name and SHA-256 of the model. */
@@ -18,6 +26,8 @@ export interface ActivationInfo {
   sampleRate: number;
   /** SHA-256 over what the frames were computed from. */
   dataSha256: string;
+  /** Not known of frames that came from elsewhere. */
+  computedBy?: ComputedBy;
 }
 
 /** Where a source's second stream comes from: what a transcoder is to give for the frames, row by row. Else as in ActivationInfo. */

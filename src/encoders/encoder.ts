@@ -1,12 +1,15 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import { type Backend, type BackendName, chooseBackend } from './backend.ts';
 import { readDeclared } from './declared.ts';
 import { chooseFamily, guessFamily, type Family, type FamilyName, type FamilyOptions } from './families.ts';
-import { cutAt, type Model } from './graph.ts';
+import { type EncodeOnGpu, gpuEncoding } from './gpu-frames.ts';
+import { cutAt, type Model, parseModel } from './graph.ts';
 import { activationNodes, findHooks, resolveHook, type HookPoint } from './hooks.ts';
 import { resolveModel } from './models.ts';
+import { checkSamples, framesOf, type Layout, observedLayout, promisedLayout } from './layout.ts';
 import { openSession, type RunOutput } from './session.ts';
-import { detachWeights, readModel } from './weights.ts';
+import { type DetachedModel, detachWeights, leaveStored, readModel, takeModel } from './weights.ts';
 
 export interface EncodedClip {
   /** [rows, dIn]; row i stands at i / frameRate seconds. */
@@ -19,6 +22,7 @@ export interface EncodedClip {
 
 export interface Encoder {
   readonly model: { readonly name: string; readonly family: FamilyName; readonly sha256: string; readonly source: string };
+  readonly backend: Backend;
   readonly hook: HookPoint;
   readonly dIn: number;
   /** Of the samples that encode takes, in Hz. */
@@ -35,20 +39,32 @@ export interface Encoder {
 }
 
 /** A model cut off behind the last of several hook points: one run gives the frames of all of them. */
-export interface MultiEncoder extends Pick<Encoder, 'model' | 'sampleRate' | 'frameRate' | 'close'> {
+export interface MultiEncoder extends Pick<Encoder, 'model' | 'backend' | 'sampleRate' | 'frameRate' | 'close'> {
   /** In the order in which they were asked for. */
   readonly hooks: readonly { readonly hook: HookPoint; readonly dIn: number }[];
   /** Per hook point the activations of one clip [rows, dIn]; row i of all of them stands at i / frameRate seconds. Throws as `Encoder.encode`. */
   encode(samples: Float32Array): Promise<{ frames: readonly Float32Array[]; rows: number; valid: number }>;
+  /** The same without bringing anything to the host; only of the gpu backend. */
+  readonly encodeOnGpu?: EncodeOnGpu;
+}
+
+/** A model that is no file: where there are none. */
+export interface ModelBytes {
+  readonly name: string;
+  readonly bytes: Uint8Array;
 }
 
 export interface MultiEncoderOptions extends FamilyOptions {
-  /** A name of `knownModels`, a path of an .onnx file, or a folder with one. */
-  model: string;
+  /** A name of `knownModels`, a path of an .onnx file, or a folder with one; or the content of a file with all its weights, of which options say what stands beside others. */
+  model: string | ModelBytes;
   /** Names of hook points (`listHooks`), or of any tensors. */
   hooks: readonly string[];
-  /** Threads of the wasm runtime, at most 4 unless said otherwise; the first encoder of a process chooses for all. */
+  /** Threads of one run, at most 4 unless said otherwise; of the wasm backend the first encoder of a process chooses for all. */
   threads?: number;
+  /** What computes: `auto` unless said otherwise. */
+  backend?: BackendName;
+  /** Of the gpu backend, which has none of its own. */
+  device?: GPUDevice;
   /** Told in one line what is being fetched, when something is. */
   onProgress?: (line: string) => void;
 }
@@ -121,62 +137,6 @@ export async function listHooks(model: string, onProgress?: (line: string) => vo
   };
 }
 
-export type Layout = { dIn: number; rowsFirst: boolean };
-
-/** Whether a tensor with `actual` rows has the frames of a window: AST's have tokens of no frame before them. */
-const holds = (actual: number, rows: number, { order }: Family): boolean => actual >= rows && actual <= rows + (order?.mostBefore ?? 0);
-
-/** From the shape that the graph promises, where that leaves no doubt: [batch, frames, features]. */
-export function promisedLayout(shape: readonly (number | string)[], family: Family): Layout | undefined {
-  const [, middle, last] = shape;
-  if (shape.length !== 3 || typeof last !== 'number' || middle === undefined) return undefined;
-  if (typeof middle === 'number' && !(family.rowsPerWindow !== undefined && holds(middle, family.rowsPerWindow, family))) return undefined;
-  return { dIn: last, rowsFirst: true };
-}
-
-/** From what the model makes of a little silence: the axis that is as long as there are frames. */
-export function observedLayout(output: RunOutput, rows: number, hook: HookPoint, family: Family, file: string): Layout {
-  const { dims } = output;
-  const [secondLast = 0, last = 0] = dims.slice(-2);
-  if (dims.slice(0, -2).every((d) => d === 1)) {
-    if (holds(secondLast, rows, family)) return { dIn: last, rowsFirst: true };
-    if (holds(last, rows, family) && secondLast > 0) return { dIn: secondLast, rowsFirst: false };
-  }
-  throw new CochleaError(
-    'hook', `${file}: tensor '${hook.tensor}' is [${dims.join(', ')}] for ${rows} frames: not one vector per frame`, 'choose another hook',
-  );
-}
-
-/** One window's output as [rows, dIn]. */
-export function framesOf({ data, dims }: RunOutput, { dIn, rowsFirst }: Layout, rows: number, family: Family, file: string): Float32Array {
-  const [actual = 0, width] = rowsFirst ? dims.slice(-2) : dims.slice(-2).reverse();
-  if (dims.length < 2 || width !== dIn || data.length !== actual * dIn || !holds(actual, rows, family)) {
-    throw new CochleaError(
-      'model', `${file}: it made [${dims.join(', ')}] where ${rows} frames of ${dIn} were due`,
-      'its frame clock is not understood: please report the model',
-    );
-  }
-  if (rowsFirst && !family.order) return data;
-  const frames = new Float32Array(rows * dIn);
-  for (let row = 0; row < rows; row++) {
-    const place = family.order ? actual - rows + family.order.place(row) : row;
-    for (let i = 0; i < dIn; i++) frames[row * dIn + i] = data[rowsFirst ? place * dIn + i : i * actual + place]!;
-  }
-  return frames;
-}
-
-export function checkSamples(samples: Float32Array, family: Family): void {
-  if (samples.length < family.fewestSamples) {
-    const milliseconds = ((1000 * family.fewestSamples) / family.sampleRate).toFixed(0);
-    const need = `${family.fewestSamples} (${milliseconds} ms at ${family.sampleRate} Hz)`;
-    throw new CochleaError('audio', `the clip has ${samples.length} samples, but one frame needs ${need}`, 'leave it out');
-  }
-  const bad = samples.findIndex((x) => !Number.isFinite(x));
-  if (bad >= 0) {
-    throw new CochleaError('audio', `sample ${bad} of the clip is ${samples[bad]}, not a number`, 'the recording is damaged: leave it out');
-  }
-}
-
 /** Rows of several hook points belong together only when they stand for the same stretches of sound. */
 export function checkClocks(model: Model, hooks: readonly HookPoint[], familyOf: (cut: Model) => Family): void {
   const clocks = hooks.map(({ tensor }) => familyOf(cutAt(model, [tensor])));
@@ -191,22 +151,44 @@ export function checkClocks(model: Model, hooks: readonly HookPoint[], familyOf:
   throw new CochleaError('hook', `${model.file}: ${describe(0)}; ${describe(other)}`, 'choose hook points with the same frame clock');
 }
 
-/**
- * Opens a model cut off behind the last of some hook points: nothing behind it is loaded or computed.
- * Throws CochleaError `hook` for a hook the model does not have and for hooks whose frames come at different times, `model` for
- * a file that is no usable encoder, `fetch` when a known model cannot be brought here, `file-missing` for a path where nothing is.
- */
-export async function openMultiEncoder(options: MultiEncoderOptions): Promise<MultiEncoder> {
-  const { name, path, source } = await resolveModel(options.model, options.onProgress);
-  const { model, sha256 } = await readModel(path);
+/** A model read and cut off behind the last of its hooks: plain data, from which encoders can be opened, in other threads too. */
+export interface PreparedEncoder {
+  readonly model: Encoder['model'];
+  readonly path: string;
+  readonly hooks: readonly HookPoint[];
+  readonly backend: Backend;
+  readonly family: Omit<FamilyOptions, 'features' | 'spectrogram'>;
+  readonly cut: DetachedModel;
+}
+
+/** Reads a model and cuts it off behind the last of some hook points. Throws what openMultiEncoder throws, but for what ONNX Runtime finds. */
+export async function prepareEncoder(options: MultiEncoderOptions): Promise<PreparedEncoder> {
+  const backend = await chooseBackend(options.backend, options.onProgress);
+  const inMemory = typeof options.model === 'string' ? undefined : options.model;
+  const { name, path, source } = inMemory ? { name: inMemory.name, path: inMemory.name, source: inMemory.name }
+    : await resolveModel(options.model as string, options.onProgress);
+  const { model, sha256, bytes } = inMemory ? await takeModel(inMemory.bytes, name) : await readModel(path);
   const named = findHooks(model);
-  const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, options.model));
+  const hooks = options.hooks.map((hook) => resolveHook(model, named, hook, inMemory ? name : options.model as string));
   const cut = cutAt(model, hooks.map(({ tensor }) => tensor));
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const familyOptions: FamilyOptions = { ...await readStated(path), ...given };
-  const family = chooseFamily(model, cut, familyOptions);
-  checkClocks(model, hooks, (part) => chooseFamily(model, part, familyOptions));
-  const session = await openSession(await detachWeights(cut, runtime.paths.dirname(path)), path, options.threads);
+  const { family, input, mean, std, maxSeconds, normalize, sampleRate } = options;
+  const asked = Object.entries({ family, input, mean, std, maxSeconds, normalize, sampleRate }).filter(([, value]) => value !== undefined);
+  const stated: FamilyOptions = { ...(inMemory ? {} : await readStated(path)), ...Object.fromEntries(asked) };
+  const familyOf = (part: Model): Family => chooseFamily(model, part, { ...stated, features: options.features, spectrogram: options.spectrogram });
+  const chosen = { ...stated, family: familyOf(cut).name };
+  checkClocks(model, hooks, familyOf);
+  const detached = await detachWeights(cut, inMemory ? '' : runtime.paths.dirname(path), { keepExternal: backend.name === 'native' });
+  return { model: { name, family: chosen.family, sha256, source }, path, hooks, backend, family: chosen, cut: inMemory ? detached : leaveStored(detached, bytes, path) };
+}
+
+/** Opens a prepared model. Throws `model` when ONNX Runtime refuses it, and `hook` for tensors that turn out not to have one vector per frame. */
+export async function startEncoder(
+  { model, path, hooks, backend, family: options, cut }: PreparedEncoder,
+  { features, spectrogram, threads, device }: Pick<MultiEncoderOptions, 'features' | 'spectrogram' | 'threads' | 'device'>,
+): Promise<MultiEncoder> {
+  const graph = parseModel(cut.bytes, path);
+  const family = chooseFamily(graph, graph, { ...options, features, spectrogram });
+  const session = await openSession(cut, path, threads, backend.name, device);
   let streams: { hook: HookPoint; layout: Layout }[];
   try {
     let silence: Promise<ReadonlyMap<string, RunOutput>> | undefined;
@@ -226,7 +208,7 @@ export async function openMultiEncoder(options: MultiEncoderOptions): Promise<Mu
   }
   let open = true;
   return {
-    model: { name, family: family.name, sha256, source },
+    model, backend,
     hooks: streams.map(({ hook, layout: { dIn } }) => ({ hook, dIn })),
     sampleRate: family.sampleRate,
     frameRate: family.sampleRate / family.hop,
@@ -248,11 +230,22 @@ export async function openMultiEncoder(options: MultiEncoderOptions): Promise<Mu
       // Only the last window is padded.
       return { frames, rows, valid: rows - windows.at(-1)!.rows + windows.at(-1)!.valid };
     },
+    ...(session.runOnGpu && device && { encodeOnGpu: gpuEncoding(session.runOnGpu, device, family, streams, path) }),
     async close() {
       if (open) await session.close();
       open = false;
     },
   };
+}
+
+/**
+ * Opens a model cut off behind the last of some hook points: nothing behind it is loaded or computed.
+ * Throws CochleaError `hook` for a hook the model does not have and for hooks whose frames come at different times, `model` for
+ * a file that is no usable encoder, `fetch` when a known model cannot be brought here, `file-missing` for a path where nothing is,
+ * `runtime` when the native backend is asked for and cannot be had.
+ */
+export async function openMultiEncoder(options: MultiEncoderOptions): Promise<MultiEncoder> {
+  return startEncoder(await prepareEncoder(options), options);
 }
 
 /** Opens a model cut off at one hook point; throws as `openMultiEncoder`. */

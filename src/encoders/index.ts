@@ -1,11 +1,14 @@
-export type { EncodedClip, Encoder, EncoderOptions, ModelDescription, MultiEncoder, MultiEncoderOptions } from './encoder.ts';
+export type { Backend, BackendName } from './backend.ts';
+export type { EncodedClip, Encoder, EncoderOptions, ModelBytes, ModelDescription, MultiEncoder, MultiEncoderOptions, PreparedEncoder } from './encoder.ts';
 export type { DeclaredInput } from './declared.ts';
+export type { GpuFrames } from './gpu-frames.ts';
 export type { FamilyName, Spectrogram, SpectrogramSpec, WhisperFeatures } from './families.ts';
 export { chooseEncoderFile } from './models.ts';
 export { externalFiles } from './weights.ts';
 export type { HookKind, HookPoint } from './hooks.ts';
 export type { KnownModel } from './models.ts';
-export { listHooks, openEncoder, openMultiEncoder } from './encoder.ts';
+export { backendNames, chooseBackend } from './backend.ts';
+export { listHooks, openEncoder, openMultiEncoder, prepareEncoder, startEncoder } from './encoder.ts';
 export { fetchModel, knownModels } from './models.ts';
 export type { EncoderOutput, SpeechHead, SpliceableModel, SpliceableOptions, SplicedClip, Transcript } from './speech.ts';
 export { openSpliceable } from './splice.ts';

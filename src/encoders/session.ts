@@ -1,7 +1,10 @@
-/** The only file that knows ONNX Runtime: everything about how it is set up, fed and freed is here. */
+/** Sessions of ONNX Runtime: everything about how they are fed and freed. Its builds, and how each is set up, are in wasm.ts, native.ts and webgpu.ts. */
 import type * as Ort from 'onnxruntime-web';
+import type { Backend } from './backend.ts';
 import { CochleaError } from '../errors.ts';
-import { runtime } from '../runtime/index.ts';
+import { createNative } from './native.ts';
+import { createWasm } from './wasm.ts';
+import { createWebgpu } from './webgpu.ts';
 import type { DetachedModel } from './weights.ts';
 
 export interface RunInput {
@@ -32,73 +35,23 @@ export interface Session {
   pass(inputs: Readonly<Record<string, RunInput | HeldTensor>>): Promise<ReadonlyMap<string, HeldTensor>>;
   /** A held tensor of floats as float32. Throws CochleaError `hook` for other types. */
   read(name: string, tensor: HeldTensor): RunOutput;
+  /** The same, leaving outputs where they are: of the GPU backend alone. */
+  readonly runOnGpu?: (inputs: Readonly<Record<string, RunInput>>) => Promise<ReadonlyMap<string, GpuOutput>>;
   close(): Promise<void>;
 }
 
-/** Above this, weights are not copied into the layout that is fastest for matrix products: memory matters more. */
-const prepackBelow = 1e9;
-
-/** Of 64 KiB: 3.75 GiB. All 4 GiB would be a size of 0 to the 32-bit arithmetic of the wasm module's allocator. */
-const sharedPages = 61_440;
-
-interface Loaded {
-  ort: typeof Ort;
-  requested: number | undefined;
-  /** The memory that the wasm module is to be made with; none with one thread. */
-  memory: WebAssembly.Memory | undefined;
+/** An output in a buffer, float32, which may be longer: the bytes behind those of `dims` mean nothing. */
+export interface GpuOutput {
+  readonly buffer: GPUBuffer;
+  readonly dims: readonly number[];
+  /** Gives the buffer back. Work that was submitted before still reads what is in it. */
+  free(): void;
 }
 
-let loading: Promise<Loaded> | undefined;
-
-/**
- * When a shared memory grows, V8 tells the other threads late unless it checks bounds with signal handlers, which
- * Deno does not set up: a thread then dies of an access "out of bounds", and the main thread waits for it for ever.
- * A memory that has its full size from the start never grows. It costs addresses, not memory, until it is written.
- */
-function reserveMemory(): WebAssembly.Memory | undefined {
-  try {
-    return new WebAssembly.Memory({ initial: sharedPages, maximum: 65_536, shared: true });
-  } catch {
-    return undefined; // a system that promises no more memory than it has
-  }
-}
-
-async function load(requested: number | undefined): Promise<Loaded> {
-  const ort = await import('onnxruntime-web');
-  const threads = requested ?? Math.min(4, runtime.processors);
-  const memory = threads > 1 ? reserveMemory() : undefined;
-  ort.env.wasm.numThreads = memory ? threads : 1;
-  ort.env.logLevel = 'fatal';
-  return { ort, requested, memory };
-}
-
-/** Loads ONNX Runtime once. Its wasm module is made with the first session and keeps its number of threads for good. */
-async function loadRuntime(threads: number | undefined): Promise<Loaded> {
-  if (threads !== undefined && (!Number.isInteger(threads) || threads < 1 || threads > 64)) {
-    throw new CochleaError('usage', `threads must be a whole number from 1 to 64, not ${threads}`);
-  }
-  const loaded = await (loading ??= load(threads));
-  if (threads !== undefined && threads !== loaded.requested && threads !== loaded.ort.env.wasm.numThreads) {
-    throw new CochleaError(
-      'runtime', `encoders already run with ${loaded.ort.env.wasm.numThreads} threads in this process`,
-      'the number of threads is chosen once, with the first encoder',
-    );
-  }
-  return loaded;
-}
-
-const PlainMemory = WebAssembly.Memory;
-
-/** Runs `work`, in which ONNX Runtime may make its shared memory, and gives it ours instead: it has no option for that. */
-async function withMemory<T>(memory: WebAssembly.Memory, work: () => Promise<T>): Promise<T> {
-  WebAssembly.Memory = new Proxy(PlainMemory, {
-    construct: (target, [descriptor]) => (descriptor.shared && descriptor.maximum === 65_536 ? memory : new target(descriptor)),
-  });
-  try {
-    return await work();
-  } finally {
-    WebAssembly.Memory = PlainMemory;
-  }
+/** What a build of ONNX Runtime makes of a model. Both builds speak the same interface. */
+export interface Created {
+  ort: Pick<typeof Ort, 'Tensor'>;
+  session: Ort.InferenceSession;
 }
 
 function reason(error: unknown): string {
@@ -131,27 +84,25 @@ export function floatToHalf(values: Float32Array): Uint16Array {
 }
 
 /**
- * Opens a session on a model. The same input gives the same bits on every run.
- * @param threads wasm threads, at most 4 unless said otherwise; fixed by the first session of the process
+ * Opens a session on a model. The same input gives the same bits on every run, and with any number of threads.
+ * @param threads of one run, at most 4 unless said otherwise; those of the wasm build are fixed by the first session of the process
+ * @param backend the wasm build unless said otherwise
+ * @param device of the GPU backend, which needs one
  * @throws CochleaError `model` when ONNX Runtime refuses the model, `runtime` when threads were chosen differently before
  */
-export async function openSession(model: DetachedModel, file: string, threads?: number): Promise<Session> {
-  const loaded = await loadRuntime(threads);
-  const { ort, memory } = loaded;
-  const weightBytes = model.weights.reduce((sum, { data }) => sum + data.length, 0);
-  let session: Ort.InferenceSession;
+export async function openSession(model: DetachedModel, file: string, threads?: number, backend: Backend['name'] = 'wasm', device?: GPUDevice): Promise<Session> {
+  if (threads !== undefined && (!Number.isInteger(threads) || threads < 1 || threads > 64)) {
+    throw new CochleaError('usage', `threads must be a whole number from 1 to 64, not ${threads}`);
+  }
+  let created: Created;
   try {
-    const create = () => ort.InferenceSession.create(model.bytes, {
-      executionProviders: ['wasm'],
-      logSeverityLevel: 4,
-      externalData: model.weights.map(({ path, data }) => ({ path, data })),
-      ...(weightBytes >= prepackBelow && { extra: { session: { disable_prepacking: '1' } } }),
-    });
-    session = await (memory ? withMemory(memory, create) : create());
-    loaded.memory = undefined; // the module has it now
+    if (backend === 'gpu') created = await createWebgpu(model, device);
+    else created = await (backend === 'native' ? createNative : createWasm)(model, threads);
   } catch (error) {
+    if (error instanceof CochleaError) throw error;
     throw new CochleaError('model', `${file}: ONNX Runtime cannot load it (${reason(error)})`, undefined, { cause: error });
   }
+  const { ort, session } = created;
   /** Float16Array where the runtime has it, the bare bits otherwise. */
   const read = (name: string, { data, dims, type }: HeldTensor): RunOutput => {
     if (type === 'float32') return { data: data as Float32Array, dims };
@@ -159,7 +110,7 @@ export async function openSession(model: DetachedModel, file: string, threads?: 
     return { data: data instanceof Uint16Array ? halfToFloat(data) : Float32Array.from(data as unknown as ArrayLike<number>), dims };
   };
   const inHalf = new Set(session.inputMetadata.filter((input) => input.isTensor && input.type === 'float16').map(({ name }) => name));
-  const pass = async (inputs: Readonly<Record<string, RunInput | HeldTensor>>): Promise<ReadonlyMap<string, HeldTensor>> => {
+  const runOnce = async (inputs: Readonly<Record<string, RunInput | HeldTensor>>): Promise<Readonly<Record<string, Ort.Tensor>>> => {
     const feeds: Record<string, Ort.Tensor> = {};
     for (const [name, input] of Object.entries(inputs)) {
       const { data, dims } = input;
@@ -167,13 +118,28 @@ export async function openSession(model: DetachedModel, file: string, threads?: 
         : !(data instanceof Float32Array) ? new ort.Tensor('int64', data as BigInt64Array, dims)
         : inHalf.has(name) ? new ort.Tensor('float16', floatToHalf(data), dims) : new ort.Tensor('float32', data, dims);
     }
-    let results: Readonly<Record<string, Ort.Tensor>>;
     try {
-      results = await session.run(feeds);
+      return await session.run(feeds);
     } catch (error) {
       throw new CochleaError('model', `${file}: ONNX Runtime failed (${reason(error)})`, undefined, { cause: error });
     }
-    return new Map(session.outputNames.map((name) => [name, results[name]!]));
+  };
+  /** What is on the GPU is brought here. */
+  const fetched = async (tensor: Ort.Tensor): Promise<HeldTensor> => {
+    const { dims, type, location } = tensor;
+    if (location !== 'gpu-buffer') return tensor;
+    const data = await tensor.getData();
+    tensor.dispose();
+    return { data: data as HeldTensor['data'], dims, type };
+  };
+  const pass = async (inputs: Readonly<Record<string, RunInput | HeldTensor>>): Promise<ReadonlyMap<string, HeldTensor>> => {
+    const results = await runOnce(inputs), held = new Map<string, HeldTensor>();
+    for (const name of session.outputNames) held.set(name, await fetched(results[name]!));
+    return held;
+  };
+  const onGpu = (name: string, tensor: Ort.Tensor): GpuOutput => {
+    if (tensor.type !== 'float32') throw new CochleaError('hook', `${file}: tensor '${name}' holds ${tensor.type}, which stays on the GPU only as float32`);
+    return { buffer: tensor.gpuBuffer as GPUBuffer, dims: tensor.dims, free: () => tensor.dispose() };
   };
   return {
     types: new Map(session.outputMetadata.map((output) => [output.name, output.isTensor ? output.type : 'no tensor'])),
@@ -185,6 +151,12 @@ export async function openSession(model: DetachedModel, file: string, threads?: 
     async run(inputs) {
       return new Map([...await pass(inputs)].map(([name, tensor]) => [name, read(name, tensor)]));
     },
+    ...(backend === 'gpu' && {
+      async runOnGpu(inputs) {
+        const results = await runOnce(inputs);
+        return new Map(session.outputNames.map((name) => [name, onGpu(name, results[name]!)]));
+      },
+    }),
     close: () => session.release(),
   };
 }

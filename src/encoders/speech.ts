@@ -73,7 +73,10 @@ export interface SpliceableModel extends Pick<Encoder, 'model' | 'hook' | 'dIn' 
   close(): Promise<void>;
 }
 
-export interface SpliceableOptions extends EncoderOptions {
+/** The wasm build of ONNX Runtime runs both parts, whose bits are those of the whole there. */
+export interface SpliceableOptions extends Omit<EncoderOptions, 'model' | 'backend' | 'device'> {
+  /** A name of `knownModels`, a path of an .onnx file, or a folder with one. */
+  model: string;
   /** Whether to open the head, where there is one (yes); the decoder of a known model is fetched for it. */
   head?: boolean | undefined;
   /** Of Whisper's multilingual models: the language spoken, as in `en` (as generation_config.json says, else found by the model). */

@@ -1,10 +1,11 @@
 /** A model cut in two at a hook point, so that what follows can be run on other frames than the model's own. */
 import { CochleaError } from '../errors.ts';
-import { checkClocks, checkSamples, framesOf, observedLayout, promisedLayout, readStated, type Layout } from './encoder.ts';
+import { checkClocks, readStated } from './encoder.ts';
 import { chooseFamily, type Family, type FamilyOptions, type Window } from './families.ts';
 import { cutAt, type Model } from './graph.ts';
 import { openHead } from './heads/index.ts';
 import { findHooks, resolveHook } from './hooks.ts';
+import { checkSamples, framesOf, type Layout, observedLayout, promisedLayout } from './layout.ts';
 import { resolveModel } from './models.ts';
 import { openParts, type Parts } from './parts.ts';
 import type { RunOutput } from './session.ts';

@@ -1,17 +1,45 @@
 /**
  * Weights apart from the graph. ONNX Runtime's wasm build needs about three times the size of a model whose
- * weights lie inside the .onnx file, and 1.1 times when each comes as a file of its own; so every weight
- * is handed over as a virtual external file, and of real external files only the wanted ranges are read.
+ * weights lie inside the .onnx file, and hardly more than its size when each comes as a file of its own and is read when it is asked for;
+ * so every weight is handed over as a virtual external file, and of real files only the wanted ranges are read, one at a time.
  */
 import { CochleaError } from '../errors.ts';
 import { runtime, type FileHandle } from '../runtime/index.ts';
 import { parseModel, writeModel, type Initializer, type Model } from './graph.ts';
 import { concatenate, readFields, writeField } from './wire.ts';
 
+/** A stretch of a file. */
+export interface StoredRange {
+  readonly file: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** A weight under the path that the graph refers to: in memory, or where it lies on the disk. */
+export interface Weight {
+  readonly path: string;
+  readonly data: Uint8Array | StoredRange;
+}
+
+/** Plain data, which can be given to other threads. */
 export interface DetachedModel {
   /** The ModelProto, its larger weights replaced by references. */
   readonly bytes: Uint8Array;
-  readonly weights: readonly { readonly path: string; readonly data: Uint8Array }[];
+  readonly weights: readonly Weight[];
+  /** Bytes of all weights. */
+  readonly size: number;
+  /** Where external files lie that the graph still refers to by their own names; undefined when there are none. */
+  readonly folder: string | undefined;
+}
+
+export const isStored = (data: Weight['data']): data is StoredRange => !(data instanceof Uint8Array);
+
+/** The bytes of a weight, read now if they are not in memory. */
+export function weightBytes({ data }: Weight): Uint8Array {
+  if (!isStored(data)) return data;
+  const bytes = new Uint8Array(data.length);
+  runtime.files.fillNow(bytes, data.file, data.offset);
+  return bytes;
 }
 
 /** Bits of one element by TensorProto.DataType; strings have none. */
@@ -45,22 +73,29 @@ function externalLocations(tensors: readonly Initializer[]): string[] {
   return [...new Set(tensors.flatMap(({ data }) => (data.kind === 'external' ? [data.location] : [])))].sort();
 }
 
-async function readRange(handle: FileHandle, path: string, offset: number, length: number, name: string): Promise<Uint8Array> {
+function checkRange(handle: FileHandle, path: string, offset: number, length: number, name: string): void {
   if (offset + length > handle.size) {
     throw new CochleaError(
       'file-damaged', `${path}: tensor '${name}' should lie at bytes ${offset} to ${offset + length}, but the file has ${handle.size}`,
       'bring the file again',
     );
   }
-  return handle.read(offset, length);
+}
+
+export interface DetachOptions {
+  /**
+   * Leaves external files to ONNX Runtime, which must then read them by itself: its native build maps them into memory. It takes files or weights in memory, not
+   * both: where there are files, all other weights stay in the graph.
+   */
+  keepExternal?: boolean;
 }
 
 /**
- * Takes the weights out of a model, reading those in external files from `folder` (only their own bytes).
- * Throws CochleaError `model` when a tensor's data do not fit its shape or lie outside of the folder,
- * `file-missing` or `file-damaged` when an external file is absent or too short.
+ * Takes the weights out of a model. Those in external files, in `folder`, are not read yet, but their places are known to be there.
+ * Throws CochleaError `model` when a tensor's data do not fit its shape or lie outside of the folder, or when they are more than the wasm build can
+ * address, `file-missing` or `file-damaged` when an external file is absent or too short.
  */
-export async function detachWeights(model: Model, folder: string): Promise<DetachedModel> {
+export async function detachWeights(model: Model, folder: string, { keepExternal = false }: DetachOptions = {}): Promise<DetachedModel> {
   const { file } = model;
   const inner = model.nodes.find((node) => node.externalInside);
   if (inner) {
@@ -70,18 +105,19 @@ export async function detachWeights(model: Model, folder: string): Promise<Detac
     );
   }
   const total = model.initializers.reduce((sum, tensor) => sum + (tensor.data.kind === 'typed' ? 0 : expectedBytes(tensor, file)), 0);
-  if (total > mostWeightBytes) {
+  if (total > mostWeightBytes && !keepExternal) {
     throw new CochleaError(
       'model', `${file}: ${(total / 1e9).toFixed(1)} GB of weights lie before the hook; at most 3.75 GB can be loaded`,
-      'choose an earlier hook',
+      'choose an earlier hook, or install onnxruntime-node',
     );
   }
 
   const handles = new Map<string, FileHandle>();
-  const weights: { path: string; data: Uint8Array }[] = [];
+  const weights: Weight[] = [];
   const initializers: Initializer[] = [];
+  const locations = externalLocations(model.initializers), keep = keepExternal && locations.length > 0;
   try {
-    for (const location of externalLocations(model.initializers)) {
+    for (const location of locations) {
       handles.set(location, await runtime.files.open(externalPath(location, folder, file)));
     }
     for (const tensor of model.initializers) {
@@ -95,47 +131,66 @@ export async function detachWeights(model: Model, folder: string): Promise<Detac
       if (stated !== length) {
         throw new CochleaError('model', `${file}: tensor '${tensor.name}' of shape [${tensor.dims}] needs ${length} bytes and has ${stated}`);
       }
-      if (data.kind === 'raw' && length < detachFrom) {
+      if (data.kind === 'external') checkRange(handles.get(data.location)!, data.location, data.offset, length, tensor.name);
+      if (keep || (data.kind === 'raw' && length < detachFrom)) {
         initializers.push(tensor);
         continue;
       }
-      const bytes = data.kind === 'raw' ? data.bytes
-        : await readRange(handles.get(data.location)!, data.location, data.offset, length, tensor.name);
       const dataFields = [9, 13, 14];
-      const kept = [...readFields(tensor.raw, file)].filter(({ number }) => !dataFields.includes(number)).map((field) => field.raw);
-      if (length < detachFrom) kept.push(writeField(9, bytes));
+      const fields = [...readFields(tensor.raw, file)].filter(({ number }) => !dataFields.includes(number)).map((field) => field.raw);
+      if (data.kind === 'external' && length < detachFrom) fields.push(writeField(9, await handles.get(data.location)!.read(data.offset, length)));
       else {
         const path = `weight${weights.length}`;
-        weights.push({ path, data: bytes });
+        weights.push({ path, data: data.kind === 'raw' ? data.bytes : { file: externalPath(data.location, folder, file), offset: data.offset, length } });
         const entry = (key: string, value: string) => writeField(13, [writeField(1, key), writeField(2, value)]);
-        kept.push(entry('location', path), entry('offset', '0'), entry('length', String(length)), writeField(14, 1));
+        fields.push(entry('location', path), entry('offset', '0'), entry('length', String(length)), writeField(14, 1));
       }
-      initializers.push({ ...tensor, raw: concatenate(kept) });
+      initializers.push({ ...tensor, raw: concatenate(fields) });
     }
   } finally {
     for (const handle of handles.values()) await handle.close();
   }
-  return { bytes: writeModel({ ...model, initializers }), weights };
+  return { bytes: writeModel({ ...model, initializers }), weights, size: total, folder: keep ? folder : undefined };
+}
+
+/** The same model with the weights that are views of `bytes`, the content of the file `path`, left there to be read when they are needed. */
+export function leaveStored(model: DetachedModel, bytes: Uint8Array, path: string): DetachedModel {
+  const weights = model.weights.map((weight): Weight => {
+    const { data } = weight;
+    if (isStored(data) || data.buffer !== bytes.buffer) return weight;
+    const offset = data.byteOffset - bytes.byteOffset;
+    return offset < 0 || offset + data.length > bytes.length ? weight : { path: weight.path, data: { file: path, offset, length: data.length } };
+  });
+  return { ...model, weights };
+}
+
+/** A model in memory, with the SHA-256 of its bytes. */
+export async function takeModel(bytes: Uint8Array, name: string): Promise<{ model: Model; sha256: string; bytes: Uint8Array }> {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
+  return { model: parseModel(bytes, name), sha256: [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join(''), bytes };
 }
 
 /**
  * Reads a model file with the SHA-256 of everything that determines what it computes: of the file itself, and
  * after it of its external files in the order of their names. A model of one file has the sum of sha256sum.
  */
-export async function readModel(path: string): Promise<{ model: Model; sha256: string }> {
+export async function readModel(path: string): Promise<{ model: Model; sha256: string; bytes: Uint8Array }> {
   const bytes = await runtime.files.read(path);
   const model = parseModel(bytes, path);
   const hash = runtime.sha256();
   hash.update(bytes);
+  const room = new Uint8Array(1 << 22);
   for (const location of externalLocations(model.initializers)) {
-    const handle = await runtime.files.open(externalPath(location, runtime.paths.dirname(path), path));
-    try {
-      for (let at = 0; at < handle.size; at += 1 << 24) hash.update(await handle.read(at, 1 << 24));
-    } finally {
-      await handle.close();
+    const file = externalPath(location, runtime.paths.dirname(path), path);
+    const { size, close } = await runtime.files.open(file);
+    await close();
+    for (let at = 0; at < size; at += room.length) {
+      const piece = room.subarray(0, Math.min(room.length, size - at));
+      runtime.files.fillNow(piece, file, at);
+      hash.update(piece);
     }
   }
-  return { model, sha256: hash.hex() };
+  return { model, sha256: hash.hex(), bytes };
 }
 
 /** The files beside a model in which it keeps weights, as it names them. Throws CochleaError `model` for one that would lie outside of its folder. */

@@ -8,7 +8,7 @@ import { copyToImage } from './images.ts';
 import type { Kernel } from './pipelines.ts';
 import type { Watched } from './profiler.ts';
 import { packFields } from './shader.ts';
-import type { Shard, Tensor } from './tensor.ts';
+import type { DeviceRows, Shard, Tensor } from './tensor.ts';
 
 const SLOT = 256; // the largest alignment of uniform offsets that WebGPU allows an adapter to ask for
 const SLOTS = 1024;
@@ -79,6 +79,13 @@ export class Recorder {
     this.#endPass();
     this.#written(to);
     this.#transfer('copy', bytes, (encoder) => encoder.copyBufferToBuffer(from, fromOffset, to, toOffset, bytes));
+  }
+
+  /** Copies rows from `firstRow` on of a buffer without padding to the first rows of a tensor that is in one piece. */
+  copyRows({ buffer }: DeviceRows, firstRow: number, to: Tensor, rows: number): void {
+    const { columns, stride } = to;
+    if (stride === columns) return this.copy(buffer, to.buffer, 4 * rows * columns, 4 * firstRow * columns);
+    for (let row = 0; row < rows; row++) this.copy(buffer, to.buffer, 4 * columns, 4 * (firstRow + row) * columns, 4 * row * stride);
   }
 
   /** Hands everything recorded so far to the GPU; the recorder can go on. */

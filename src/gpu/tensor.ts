@@ -28,6 +28,12 @@ export interface TensorShape {
   gathered?: boolean;
 }
 
+/** Rows of float32 without padding in a buffer that somebody else made, on the same device, to be read from. */
+export interface DeviceRows {
+  readonly buffer: GPUBuffer;
+  readonly rows: number;
+}
+
 export class Tensor {
   readonly label: string;
   readonly dtype: DType;

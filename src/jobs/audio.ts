@@ -1,10 +1,13 @@
 /** Recordings and a model, put together: the frames of each clip at a hook point. */
 import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../activations/index.ts';
-import { clipSource, meanPooled } from '../activations/index.ts';
-import { type Clip, listClips, loadClip, spectrogram, whisperFeatures } from '../audio/index.ts';
-import { type MultiEncoder, openMultiEncoder } from '../encoders/index.ts';
+import { clipSource } from '../activations/index.ts';
+import { type Clip, listClips, spectrogram, whisperFeatures } from '../audio/index.ts';
+import { type BackendName, type MultiEncoder, prepareEncoder } from '../encoders/index.ts';
 import { CochleaError, type ErrorCode } from '../errors.ts';
+import type { Gpu } from '../gpu/index.ts';
 import { runtime } from '../runtime/index.ts';
+import { type ClipEncoder, openClipEncoder } from './clip-encoder.ts';
+import type { FramesOfClip } from './clip-frames.ts';
 import { type LocateOptions, locateModel } from './models.ts';
 
 export interface AudioOptions {
@@ -20,7 +23,14 @@ export interface AudioOptions {
   select?: Record<string, string>;
   /** At most this many clips, spread evenly over what is left. */
   take?: number;
+  /** Sessions of the model that encode clips side by side: unless told as many as processors, where there are recordings and memory enough. */
+  workers?: number;
+  /** Threads of each session: unless told those that are left over. */
   threads?: number;
+  /** What runs the model: `auto` (unless told), which is onnxruntime-node where it is installed, `wasm`, `native`, or `gpu`. */
+  backend?: BackendName;
+  /** Of the gpu backend: with its device the model and whatever else is on it share the adapter. */
+  gpu?: Gpu;
   /** One row for so many seconds of sound, the mean of their frames, instead of one per frame. */
   poolSeconds?: number;
   /** Stop at the first recording that cannot be used, instead of skipping and counting it. */
@@ -31,27 +41,29 @@ export interface AudioOptions {
   signal?: AbortSignal;
   onFetch?: LocateOptions['onFetch'];
   onNotice?: (line: string) => void;
+  /** Told in one line what runs the model, once it is open. */
+  onEncoder?: (line: string) => void;
 }
 
-export interface EncodedRecording extends ClipFrames {
-  /** SHA-256 of the file. */
-  sha256: string;
-  seconds: number;
-}
+/** Frames, and targets, of a clip with what is known of it. */
+export type EncodedRecording = ClipFrames & FramesOfClip;
 
 /** An open model and the clips to run through it. */
 export interface AudioFrames {
   clips: readonly Clip[];
-  encoder: MultiEncoder;
+  encoder: Pick<MultiEncoder, 'model' | 'backend' | 'hooks' | 'sampleRate' | 'frameRate'>;
   info: ActivationInfo;
   /** Where a second hook point was asked for. */
   targetInfo?: TargetInfo;
   /** What was skipped so far, one line each. */
   readonly skipped: readonly string[];
-  /** The frames of a clip without padding; undefined when it had to be skipped. */
+  /** The frames of a clip without padding; undefined when it had to be skipped. Several calls at a time come back, and skip, in the order of the calls. */
   load(clip: Clip): Promise<EncodedRecording | undefined>;
+  /** So many calls of `load` at a time keep all processors busy. */
+  readonly ahead: number;
   /** All clips as a source to train on, computed when asked for. */
   source(): FrameSource;
+  /** What is being encoded is given up. */
   close(): Promise<void>;
 }
 
@@ -76,11 +88,15 @@ export async function chooseClips({ audio, select = {}, take = Infinity, strict 
 
 /** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
 export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, targetHook, threads, poolSeconds, strict = false, onNotice, offline, signal, onFetch } = options;
+  const { model, hook, targetHook, workers, threads, backend, poolSeconds, strict = false, gpu, onNotice, onEncoder, offline, signal, onFetch } = options;
   const { clips, problems } = await chooseClips(options);
   const hooks = targetHook === undefined ? [hook] : [hook, targetHook];
-  const located = await locateModel(model, { offline, signal, onFetch, onNotice });
-  const encoder = await openMultiEncoder({ model: located, hooks, features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}) });
+  const prepared = await prepareEncoder({
+    model: await locateModel(model, { offline, signal, onFetch, onNotice }), hooks, features: whisperFeatures, spectrogram,
+    ...(backend === undefined ? {} : { backend }), ...(onNotice ? { onProgress: onNotice } : {}),
+  });
+  const encoder = await openClipEncoder(prepared, { workers, threads }, clips, onNotice, gpu?.device);
+  onEncoder?.(describeEncoder(prepared.backend, encoder));
   const skipped: string[] = [];
   const skip = (line: string): void => {
     skipped.push(line);
@@ -90,35 +106,38 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   const [{ hook: { name }, dIn }, second] = [encoder.hooks[0]!, encoder.hooks[1]];
   const window = poolSeconds === undefined ? 1 : Math.max(1, Math.round(poolSeconds * encoder.frameRate));
   const targetInfo: TargetInfo | undefined = second && { hook: second.hook.name, layer: layerOf(second.hook.name), dOut: second.dIn };
+  const { name: _, ...computedBy } = prepared.backend;
   const info: ActivationInfo = {
-    model: encoder.model.name, modelSha256: encoder.model.sha256, ...(/^(hf|npm):/.test(encoder.model.source) && { modelSource: encoder.model.source }), hook: name, layer: layerOf(name), dIn,
-    frameRate: encoder.frameRate / window, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips),
+    model: prepared.model.name, modelSha256: prepared.model.sha256, ...(/^(hf|npm):/.test(prepared.model.source) && { modelSource: prepared.model.source }), hook: name, layer: layerOf(name), dIn,
+    frameRate: encoder.frameRate / window, sampleRate: encoder.sampleRate, dataSha256: await listingHash(clips), computedBy,
   };
 
+  let before: Promise<unknown> = Promise.resolve();
   const load = async (clip: Clip): Promise<EncodedRecording | undefined> => {
+    const { id, path, labels } = clip;
+    const encoding = encoder.encode(clip, window);
+    const turn = before;
+    before = Promise.allSettled([turn, encoding]);
+    await turn;
     try {
-      const { samples, seconds, sha256 } = await loadClip(clip, encoder.sampleRate);
-      const { frames: [frames, target], valid } = await encoder.encode(samples);
-      const pooled = (values: Float32Array, width: number): Float32Array => meanPooled(values.subarray(0, valid * width), width, window);
-      const kept = pooled(frames!, dIn);
-      return {
-        id: clip.id, path: clip.path, labels: clip.labels, frames: kept, rows: kept.length / dIn, sha256, seconds,
-        ...(targetInfo && { target: pooled(target!, targetInfo.dOut) }),
-      };
+      return { id, path, labels, ...await encoding };
     } catch (error) {
-      if (strict || !(error instanceof CochleaError) || !skippable.includes(error.code)) throw error;
-      skip(error.message.includes(clip.path) ? error.message : `${clip.path}: ${error.message}`);
+      if (!(error instanceof CochleaError)) throw error;
+      const line = error.message.includes(path) ? error.message : `${path}: ${error.message}`;
+      if (strict || !skippable.includes(error.code)) throw new CochleaError(error.code, line, error.hint, { cause: error });
+      skip(line);
       return undefined;
     }
   };
+  const { sampleRate, frameRate, hooks: open, ahead } = encoder;
   return {
-    clips, encoder, info, skipped, load, ...(targetInfo && { targetInfo }),
+    clips, encoder: { ...prepared, hooks: open, sampleRate, frameRate }, info, skipped, load, ahead, ...(targetInfo && { targetInfo }),
     source: () => {
       // Small sets are encoded once, not once per epoch; of larger ones the first clips are remembered.
       const known = new Map<number, ClipFrames>();
       let room = rememberedBytes;
       return clipSource({
-        info, ...(targetInfo && { targetInfo }), count: clips.length,
+        info, ...(targetInfo && { targetInfo }), count: clips.length, ahead,
         load: async (index) => {
           const remembered = known.get(index);
           if (remembered) return remembered;
@@ -136,6 +155,12 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
     },
     close: () => encoder.close(),
   };
+}
+
+/** E.g. `encoder: onnxruntime-node 1.30.0 (cpu), 2 workers of 1 thread`. */
+function describeEncoder({ package: name, version, provider }: MultiEncoder['backend'], { workers, threads }: ClipEncoder): string {
+  const each = threads === undefined ? '' : ` of ${threads} thread${threads === 1 ? '' : 's'}`;
+  return `encoder: ${name} ${version} (${provider}), ${workers} worker${workers === 1 ? '' : 's'}${each}`;
 }
 
 function layerOf(hook: string): number | null {

@@ -1,5 +1,5 @@
 /** Activations of recordings, written to a store. */
-import { ActivationWriter, type FrameStatistics, type StoreDType } from '../activations/index.ts';
+import { ActivationWriter, type FrameStatistics, inOrder, type StoreDType } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
 import { type AudioOptions, openAudio } from './audio.ts';
 
@@ -55,11 +55,17 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
     const began = performance.now();
     let frames = 0, seconds = 0, clipsDone = 0;
     const refused: string[] = [];
-    for (const clip of writer.complete ? [] : audio.clips) {
-      if (signal?.aborted) throw new CochleaError('interrupted', `stopped after ${clipsDone} of ${audio.clips.length} clips`, 'the same command with --resume goes on from here');
-      clipsDone++;
-      if (writer.has(clip.id)) continue;
-      const loaded = await audio.load(clip);
+    const left = writer.complete ? [] : audio.clips.flatMap((clip, n) => (writer.has(clip.id) ? [] : [{ clip, number: n + 1 }]));
+    const stopWhenTold = async (): Promise<void> => {
+      if (!signal?.aborted) return;
+      await audio.close(); // what is being encoded is not waited for
+      throw new CochleaError('interrupted', `stopped after ${clipsDone} of ${audio.clips.length} clips`, 'the same command with --resume goes on from here');
+    };
+    if (left.length > 0) await stopWhenTold();
+    const encoded = inOrder(left.length, async (n) => ({ ...left[n]!, loaded: await audio.load(left[n]!.clip) }), { ahead: audio.ahead });
+    for await (const { number, loaded } of encoded) {
+      await stopWhenTold();
+      clipsDone = number;
       if (!loaded) continue;
       try {
         await writer.addClip(loaded);

@@ -20,7 +20,9 @@ export async function verifyFolder(gpu: Gpu, folder: string, { steps, data, onNo
   const options = { steps, ...(onProgress ? { onProgress } : {}) };
   const flags = (settings.flags ?? {}) as Partial<AudioOptions> & { activations?: string };
   if (flags.audio !== undefined && flags.model !== undefined && flags.hook !== undefined) {
-    const opened = await openAudio({ ...flags, audio: data === undefined ? flags.audio : [data], model: flags.model, hook: flags.hook, onNotice });
+    const { package: build, provider } = settings.activations.computedBy ?? {};
+    const backend = build === 'onnxruntime-node' ? 'native' : provider === 'webgpu' ? 'gpu' : 'wasm';
+    const opened = await openAudio({ ...flags, backend, gpu, audio: data === undefined ? flags.audio : [data], model: flags.model, hook: flags.hook, onNotice });
     try {
       return await verifyRun(gpu, folder, opened.source(), options);
     } finally {

@@ -1,7 +1,7 @@
 /** Where the time of an extraction goes: each clip's way from its file to a store. */
 import { ActivationWriter } from '../activations/index.ts';
 import { decodeSound, listClips, loadClip, resample, spectrogram, whisperFeatures } from '../audio/index.ts';
-import { openMultiEncoder } from '../encoders/index.ts';
+import { type BackendName, openMultiEncoder } from '../encoders/index.ts';
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
 import { adviceOnExtraction } from './advice.ts';
@@ -15,6 +15,7 @@ export interface ExtractionOptions {
   /** At most this many clips, spread evenly. */
   take?: number;
   threads?: number;
+  backend?: BackendName;
   cochlea: string;
   onProgress?: (line: string) => void;
 }
@@ -24,7 +25,7 @@ export interface ExtractionOptions {
  * Whisper); with other encoders they are part of the model. A clip cut from a long file is decoded from the whole of it. Recordings that cannot
  * be used are left out and named. Throws what listClips and openMultiEncoder throw, and `audio` when no clip could be used.
  */
-export async function profileExtraction({ model, hook, audio, take = Infinity, threads, cochlea, onProgress }: ExtractionOptions): Promise<{ profile: ExtractionProfile; timeline: Timeline }> {
+export async function profileExtraction({ model, hook, audio, take = Infinity, threads, backend, cochlea, onProgress }: ExtractionOptions): Promise<{ profile: ExtractionProfile; timeline: Timeline }> {
   const listed = await listClips(audio);
   const clips = take >= listed.clips.length ? listed.clips : Array.from({ length: take }, (_, n) => listed.clips[Math.floor((n * listed.clips.length) / take)]!);
   const skipped = [...listed.problems];
@@ -33,7 +34,7 @@ export async function profileExtraction({ model, hook, audio, take = Infinity, t
   let featuresMs = 0;
   const opening = now();
   const encoder = await openMultiEncoder({
-    model, hooks: [hook], ...(threads === undefined ? {} : { threads }), ...(onProgress ? { onProgress } : {}),
+    model, hooks: [hook], ...(threads === undefined ? {} : { threads }), ...(backend === undefined ? {} : { backend }), ...(onProgress ? { onProgress } : {}),
     features: (...given: Parameters<typeof whisperFeatures>) => {
       const began = now();
       const made = whisperFeatures(...given);
@@ -104,7 +105,7 @@ export async function profileExtraction({ model, hook, audio, take = Infinity, t
   })) as ExtractionProfile['stages'];
   const without = {
     format: 'cochlea-profile', version: 1, kind: 'extraction', cochlea, runtime: runtime.version,
-    configuration: { model: encoder.model.name, hook, ...(threads === undefined ? {} : { threads }) },
+    configuration: { model: encoder.model.name, hook, backend: encoder.backend.package, ...(threads === undefined ? {} : { threads }) },
     open, clips: found, stages: ofStages, speed: sum(({ seconds }) => seconds) / elapsed, framesPerSecond: sum(({ frames }) => frames) / elapsed, skipped,
   } as const;
   return { profile: { ...without, advice: adviceOnExtraction(without) }, timeline: { spans, samples: [] } };

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import * as path from 'node:path';
@@ -102,6 +103,22 @@ export const files: FileSystem = {
       close: () => handle.close(),
     };
   }),
+  fillNow: (bytes, p, offset) => {
+    try {
+      const handle = openSync(p, 'r');
+      try {
+        for (let filled = 0; filled < bytes.length;) {
+          const read = readSync(handle, bytes, filled, bytes.length - filled, offset + filled);
+          if (read === 0) throw new CochleaError('file-damaged', `${p} ends before byte ${offset + bytes.length}`, 'bring the file again');
+          filled += read;
+        }
+      } finally {
+        closeSync(handle);
+      }
+    } catch (error) {
+      throw error instanceof CochleaError ? error : explain(error, p, 'read');
+    }
+  },
   info: (p) => attempt(p, 'look at', async () => {
     try {
       const s = await fs.stat(p);

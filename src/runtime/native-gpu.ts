@@ -60,3 +60,33 @@ export async function openNativeGpu(setup: GpuSetup): Promise<GPU> {
       'run npm install on this machine; on Linux it needs glibc 2.34 or later', { cause: error });
   }
 }
+
+const adapted = new WeakSet<object>();
+
+/**
+ * wgpu has subgroups, but not as a page has them: not the line that enables them, and none in workgroups of two dimensions; it hides them here. Dawn's binding
+ * takes no bytes of shared memory, and Node has no navigator.gpu.
+ */
+export function likeAPage(device: GPUDevice, entry: GPU): void {
+  if (Deno) {
+    if (adapted.has(device)) return;
+    adapted.add(device);
+    Object.defineProperty(device, 'features', { value: new Set([...device.features].filter((name) => name as string !== 'subgroups')) });
+    return;
+  }
+  const scope = globalThis as { navigator?: { gpu?: GPU } };
+  if (!scope.navigator) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true, writable: true });
+  if (scope.navigator!.gpu !== entry) Object.defineProperty(scope.navigator!, 'gpu', { value: entry, configurable: true });
+  const { prototype } = GPUQueue;
+  if (adapted.has(prototype)) return;
+  adapted.add(prototype);
+  const write = prototype.writeBuffer;
+  prototype.writeBuffer = function (buffer, at, data, from = 0, size) {
+    const isView = ArrayBuffer.isView(data), memory = isView ? data.buffer : data;
+    if (!(memory instanceof SharedArrayBuffer)) return size === undefined ? write.call(this, buffer, at, data, from) : write.call(this, buffer, at, data, from, size);
+    // Offset and size count the elements of a view.
+    const each = isView && 'BYTES_PER_ELEMENT' in data ? Number(data.BYTES_PER_ELEMENT) : 1;
+    const first = (isView ? data.byteOffset : 0) + from * each, bytes = size === undefined ? (isView ? data.byteLength : memory.byteLength) - from * each : size * each;
+    write.call(this, buffer, at, new Uint8Array(memory, first, bytes).slice());
+  };
+}

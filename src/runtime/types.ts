@@ -35,6 +35,8 @@ export interface FileSystem {
   open(path: string): Promise<FileHandle>;
   /** Undefined when nothing is there. */
   info(path: string): Promise<FileInfo | undefined>;
+  /** Fills `bytes` from a file while the caller waits, for code that cannot wait otherwise. Throws `file-damaged` when the file ends before. */
+  fillNow(bytes: Uint8Array, path: string, offset: number): void;
   /** Names in a folder, sorted by code unit. */
   list(path: string): Promise<string[]>;
   makeFolder(path: string): Promise<void>;
@@ -75,6 +77,22 @@ export interface ProcessResult {
   stderr: string;
 }
 
+/** A module in a thread of its own. */
+export interface WorkerThread {
+  /** What the module answers. Rejects with what it throws, `runtime` when the thread dies, `interrupted` when it is ended before. Transferred buffers are gone here. */
+  ask(content: unknown, transfer?: readonly ArrayBuffer[]): Promise<unknown>;
+  /** Ends the thread, whatever it is doing. */
+  end(): Promise<void>;
+}
+
+export type Answer = (content: unknown) => Promise<{ content: unknown; transfer?: readonly ArrayBuffer[] }>;
+
+/** A package that may be installed beside this one. */
+export interface OptionalPackage {
+  readonly version: string;
+  readonly exports: unknown;
+}
+
 export interface Runtime {
   readonly name: RuntimeName;
   /** E.g. `node 20.20.2`, `deno 2.9.6`, `Chrome 147`. */
@@ -85,6 +103,11 @@ export interface Runtime {
   gpu(): Promise<GPU | undefined>;
   /** Features that a device of gpu() can be asked for though its adapter does not list them. */
   readonly unlistedFeatures: readonly string[];
+  /**
+   * Makes this runtime's WebGPU, and a device of it, do for a program that is written for a page: ONNX Runtime looks for navigator.gpu, writes to buffers out of
+   * shared memory, and uses subgroups as pages have them where a device says that it has some. What a runtime has of it is left alone.
+   */
+  likeAPage(device: GPUDevice): Promise<void>;
   /** Frees what gpu() holds, so that the process can end. */
   releaseGpu(): void;
   /**
@@ -93,6 +116,18 @@ export interface Runtime {
    */
   patiently<T>(work: Promise<T>): Promise<T>;
   environment(name: string): string | undefined;
+  /**
+   * Starts the module `name` (`./x`, without extension) beside the module at `from` (its import.meta.url) in a thread, where it calls `answerRequests`.
+   * Only a thread that is asked something keeps the process alive.
+   */
+  startWorker(name: string, from: string): WorkerThread;
+  /** Called by a module that startWorker started: `answer` is called for every request as it comes. */
+  answerRequests(answer: Answer): void;
+  /**
+   * A package of native code that is not among the dependencies: from the folder that the environment variable `variable` names, else from where
+   * this package's own dependencies are found, never from the working folder. Undefined when it is not there. Throws `runtime` when it is and cannot be loaded.
+   */
+  optionalPackage(name: string, variable: string): Promise<OptionalPackage | undefined>;
   /** Logical processors. */
   readonly processors: number;
   /** Where downloaded models and unpacked adapters are kept: COCHLEA_CACHE, else the platform's cache folder. */

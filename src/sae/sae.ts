@@ -1,7 +1,7 @@
 /** The SAE that people hold: loaded from a folder, run on frames. */
 import { CochleaError } from '../errors.ts';
 import { readSaelensFolder, type SaelensConfig, writeSaelensFolder } from '../formats/index.ts';
-import type { Gpu, Tensor } from '../gpu/index.ts';
+import type { DeviceRows, Gpu, Tensor } from '../gpu/index.ts';
 import { noLatent } from '../kernels/index.ts';
 import type { InferenceForm } from './architecture.ts';
 import { inferenceOf } from './architectures/index.ts';
@@ -26,6 +26,9 @@ export interface SparseActs {
   indices: Uint32Array;
   values: Float32Array;
 }
+
+/** Frames [rows, d_in]: on the host, or on the GPU where the SAE is, as an encoder on the same device leaves them. */
+export type Frames = Float32Array | DeviceRows;
 
 export class SAE {
   readonly config: SaelensConfig;
@@ -86,23 +89,23 @@ export class SAE {
   }
 
   /** Feature activations of frames x [rows, d_in], dense [rows, d_sae]. */
-  async encode(x: Float32Array): Promise<Float32Array> {
+  async encode(x: Frames): Promise<Float32Array> {
     const acts = await this.encodeSparse(x);
     return dense(acts, this.dSae);
   }
 
   /** Feature activations of frames x [rows, d_in], sparse. */
-  async encodeSparse(x: Float32Array): Promise<SparseActs> {
+  async encodeSparse(x: Frames): Promise<SparseActs> {
     return (await this.#run(x, false)).acts;
   }
 
   /** Reconstructions [rows, d_in] of frames x [rows, d_in]. */
-  async forward(x: Float32Array): Promise<Float32Array> {
+  async forward(x: Frames): Promise<Float32Array> {
     return (await this.#run(x, true)).recon;
   }
 
   /** Activations and reconstructions in one pass. */
-  async run(x: Float32Array): Promise<SaeRun> {
+  async run(x: Frames): Promise<SaeRun> {
     return this.#run(x, true);
   }
 
@@ -137,18 +140,22 @@ export class SAE {
     for (const tensor of this.#owned) this.#gpu.free(tensor);
   }
 
-  async #run(x: Float32Array, reconstruct: boolean): Promise<SaeRun> {
+  async #run(given: Frames, reconstruct: boolean): Promise<SaeRun> {
     const { frames, prepareInput, rowAffine } = this.#form;
-    const rows = wholeRows(x.length, this.dIn, 'd_in');
+    // Rounding to bfloat16 is the host's work.
+    const x = prepareInput && !(given instanceof Float32Array) ? new Float32Array(await this.#gpu.readBuffer(given.buffer, 4 * given.rows * this.dIn)) : given;
+    const rows = x instanceof Float32Array ? wholeRows(x.length, this.dIn, 'd_in') : x.rows;
     const recon = new Float32Array(reconstruct ? rows * this.dOut : 0);
     const gain = reconstruct && rowAffine ? new Float32Array(rows) : undefined;
     const parts: SparseActs[] = [];
     await this.#form.sequence?.begin(rows);
     for (let first = 0; first < rows; first += this.#rows) {
       const here = Math.min(this.#rows, rows - first);
-      const part = x.subarray(first * this.dIn, (first + here) * this.dIn);
-      this.#gpu.upload(frames, prepareInput ? prepareInput(part) : part);
       const rec = this.#gpu.record();
+      if (x instanceof Float32Array) {
+        const part = x.subarray(first * this.dIn, (first + here) * this.dIn);
+        this.#gpu.upload(frames, prepareInput ? prepareInput(part) : part);
+      } else rec.copyRows(x, first, frames, here);
       this.#form.record(rec, here, reconstruct);
       rec.submit();
       parts.push(await this.#readActs(here, first));

@@ -1,5 +1,5 @@
 /** Trains the first steps of a run again, and compares what they leave with what the run's manifest says. */
-import { type FrameSource, MixingBuffer } from '../activations/index.ts';
+import { type ActivationInfo, type FrameSource, MixingBuffer } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
 import type { Json } from '../formats/index.ts';
 import type { Gpu } from '../gpu/index.ts';
@@ -20,7 +20,7 @@ interface RunSettings {
   mixing_seed: number;
   pairs: boolean;
   drop_non_finite: boolean;
-  activations: { dataSha256: string; dIn: number };
+  activations: Pick<ActivationInfo, 'dataSha256' | 'dIn' | 'computedBy'>;
   /** What the command was given. */
   flags?: Record<string, Json>;
 }

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { spectrogram } from '../../src/audio/index.ts';
-import { listHooks, openEncoder, openMultiEncoder, openSpliceable, type EncoderOptions } from '../../src/encoders/index.ts';
+import { listHooks, openEncoder, openMultiEncoder, openSpliceable, type SpliceableOptions } from '../../src/encoders/index.ts';
 import { fixture, shared } from '../support/paths.ts';
 import { signal } from './signal.ts';
 import { floats } from './torch.ts';
 
-type Options = Omit<EncoderOptions, 'hook'>;
+type Options = Omit<SpliceableOptions, 'hook'>;
 
 async function ownOutput(options: Options, samples: Float32Array) {
   const encoder = await openEncoder({ ...options, hook: 'encoder.out' });
@@ -18,7 +18,7 @@ async function ownOutput(options: Options, samples: Float32Array) {
 }
 
 /** The output for the clip's own frames, or for others; and the clip's own. */
-async function splice(options: EncoderOptions, samples: Float32Array, replace?: (own: Float32Array) => Float32Array) {
+async function splice(options: SpliceableOptions, samples: Float32Array, replace?: (own: Float32Array) => Float32Array) {
   const spliceable = await openSpliceable({ ...options, head: false });
   try {
     const clip = await spliceable.open(samples), [output] = await clip.rest(replace ? replace(clip.frames) : clip.frames);

@@ -150,4 +150,22 @@ const refused: Case[] = [
   }),
 ];
 
-export const cases: Case[] = [exact, rounded, sharded, ...refused];
+const onDevice: Case = fuzzed('frames that are on the device already, padded or not, rounded or not, give the bits of those from the host', ([
+  { ...plain, architecture: 'topk', dIn: 8, dSae: 24, rows: 1030 }, { ...plain, architecture: 'topk', dIn: 6, dSae: 24, rows: 5 }, { ...plain, architecture: 'standard', dIn: 4, dSae: 24, rows: 5, bfloat16: true },
+] satisfies (Shape & { bfloat16?: true })[]), async (gpu, random, shape: Shape & { bfloat16?: true }) => {
+  const { dIn, rows, bfloat16 } = shape, x = normals(random, rows * dIn);
+  const sae = await SAE.create(gpu, { ...configOf(shape), ...(bfloat16 && { dtype: 'bfloat16' }) }, randomTopk(random, shape));
+  const buffer = gpu.device.createBuffer({ size: x.byteLength, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+  try {
+    gpu.device.queue.writeBuffer(buffer, 0, x as BufferSource);
+    const [found, expected] = [await sae.run({ buffer, rows }), await sae.run(x)];
+    deepEqual(found.recon, expected.recon, 'reconstructions');
+    for (const part of ['offsets', 'indices', 'values'] as const) deepEqual(found.acts[part], expected.acts[part], part);
+    deepEqual(await sae.encode({ buffer, rows: 3 }), await sae.encode(x.subarray(0, 3 * dIn)), 'the first rows');
+  } finally {
+    buffer.destroy();
+    sae.dispose();
+  }
+});
+
+export const cases: Case[] = [exact, rounded, sharded, onDevice, ...refused];
