@@ -29,6 +29,7 @@ export { publish, type PublishOptions, type PublishResult } from './jobs/publish
 export { fromPretrained, listSaes, pull, type PullOptions, type PullResult } from './jobs/pull.ts';
 export { reportOn, type ReportOptions } from './jobs/report.ts';
 export { steer, type SteerJobOptions, type SteerMode, steerModes, type SteerReport, usualStrengths } from './jobs/steer.ts';
+export { checkFrames, type FrameKind, trainedOn, trainedToward } from './jobs/trained-on.ts';
 export { verifyFolder } from './jobs/verify.ts';
 export { extractActivations, type ExtractOptions, type ExtractResult } from './jobs/extract.ts';
 export { loaders, type LoadOptions, type PretrainedSae, readPretrained, type Release, releases, writers } from './pretrained/index.ts';

@@ -10,7 +10,6 @@ export interface ExtractOptions extends AudioOptions {
   dtype?: StoreDType;
   /** Go on with a store that was interrupted. */
   resume?: boolean;
-  signal?: AbortSignal;
   onProgress?: (progress: ExtractProgress) => void;
 }
 
