@@ -16,6 +16,7 @@ interface Flags extends OutputOptions, AudioFlags {
 
 export function evalCommand(): Command {
   return withAudioOptions(new Command('eval')
+    .summary('Score an SAE on held-out frames, or by what the model still does with its reconstructions')
     .description('Score an SAE on frames it was not trained on')
     .argument('<sae>', 'folder of an SAE')
     .option('--activations <path>', 'held-out frames: a store, a .safetensors file with tensor `x` (for a transcoder also `y`), a .npy file, or a folder of such files or of a dataset'))

@@ -9,6 +9,7 @@ type Flags = OutputOptions & Required<Pick<AudioFlags, 'audio' | 'model' | 'hook
 
 export function extractCommand(): Command {
   const command = withAudioOptions(new Command('extract')
+    .summary('Store the activations of recordings at a hook point, or two')
     .description('Run recordings through a model up to a hook point, or two, and store the activations'))
     .option('--out <folder>', 'folder of the activation store')
     .addOption(new Option('--dtype <dtype>', 'how frames are stored').choices(['f32', 'f16']).default('f32'))

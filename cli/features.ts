@@ -32,6 +32,7 @@ The object of --json: sae; model, modelSha256, hook, frameRate (frames per secon
 
 export function featuresCommand(): Command {
   const command = new Command('features')
+    .summary('Show what an SAE hears in recordings, and when: a table, JSON or a page')
     .description('What an SAE hears in a recording, and when: its top latents over time, as a table, JSON or a page with spectrogram and sound')
     .argument('<sae>', 'folder of an SAE')
     .argument('<clip...>', audioHelp)

@@ -5,6 +5,7 @@ import { listeners, openOutput, type OutputOptions, table } from './support/cons
 
 export function hooksCommand(): Command {
   return withOffline(new Command('hooks')
+    .summary('List the hook points of a model')
     .description('List the hook points of a model: their names, the tensors behind them, their shapes')
     .argument('<model>', modelHelp))
     .option('--json', 'print one JSON object')

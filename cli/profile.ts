@@ -35,6 +35,7 @@ interface Flags extends OutputOptions, TrainingFlags {
 
 export function profileCommand(): Command {
   const command = withOffline(new Command('profile')
+    .summary('Show where the time goes: in training, encoding or extraction')
     .description('Show where the time goes: of training (on made-up frames unless told), of encoding with --sae, of extraction with --model')
     .option('--d-in <n>', 'numbers of a made-up frame', wholeNumber(1))
     .option('--activations <path>', 'train on these frames instead: as for `train`')

@@ -11,6 +11,7 @@ interface Flags extends OutputOptions {
 
 export function pullCommand(): Command {
   return new Command('pull')
+    .summary('Bring a published SAE from the Hugging Face Hub')
     .description('Bring a published SAE from the Hugging Face Hub into its cache folder')
     .argument('[release]', 'a release of the registry, or any repository ORGANISATION/NAME, with @REVISION or without')
     .argument('[id]', 'the SAE of it')

@@ -39,6 +39,7 @@ the latter's length. The second line of each strength is the mean over --control
 
 export function steerCommand(): Command {
   const command = new Command('steer')
+    .summary('Change one latent in a recording, and see what becomes of what the model says')
     .description('Change one latent in every frame of a recording, and see what becomes of what the model says, beside random directions of the same length')
     .argument('<sae>', 'folder of an SAE')
     .argument('<clip>', 'a sound file')

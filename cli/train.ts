@@ -30,6 +30,7 @@ interface Flags extends OutputOptions, AudioFlags, TrainingFlags, RunSize {
 
 export function trainCommand(): Command {
   const command = withAudioOptions(new Command('train')
+    .summary('Train an SAE, or many at once, on stored activations or on recordings')
     .description('Train a sparse autoencoder, or many at once, on stored activations, or straight from recordings')
     .option('--activations <path>', 'a store of `cochlea extract`, a .safetensors file with tensor `x` [rows, d_in] (for transcoders also `y` [rows, d_out]), a .npy file, a folder of such files, or a dataset folder (save_to_disk) as SAELens caches activations'))
     .option('--out <folder>', 'folder for the SAE, its metrics and its checkpoints')

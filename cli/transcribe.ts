@@ -12,6 +12,7 @@ interface Flags extends OutputOptions, Pick<AudioFlags, 'offline' | 'select' | '
 
 export function transcribeCommand(): Command {
   const command = new Command('transcribe')
+    .summary('Print what a speech recogniser hears in recordings')
     .description('What a speech recogniser hears in recordings: its words, by greedy decoding')
     .argument('<audio...>', audioHelp)
     .option('--model <model>', `${modelHelp}: one with a decoder beside it, or a CTC model`);
