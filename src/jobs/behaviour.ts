@@ -7,9 +7,9 @@ import type { Gpu } from '../gpu/index.ts';
 import { runtime } from '../runtime/index.ts';
 import { type BaseConfig, refuseTranscoder, SAE } from '../sae/index.ts';
 import { readInputMean, type Untrained, untrainedSae } from '../training/index.ts';
-import { chooseClips, type ClipOptions, Skipped } from './clips.ts';
-import { openTwoParts, type TwoPartsOptions } from './two-parts.ts';
-import { checkFrames, trainedOn } from './trained-on.ts';
+import { chooseClips, type ClipOptions, Skipped } from './recordings/clips.ts';
+import { openTwoParts, type TwoPartsOptions } from './recordings/two-parts.ts';
+import { checkFrames, trainedOn } from './recordings/trained-on.ts';
 
 export interface SplicedSaeOptions extends Omit<TwoPartsOptions, 'model' | 'hook'> {
   gpu: Gpu;

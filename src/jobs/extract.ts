@@ -1,7 +1,7 @@
 /** Activations of recordings, written to a store. */
 import { ActivationWriter, type FrameStatistics, inOrder, type StoreDType } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
-import { type AudioOptions, openAudio } from './audio.ts';
+import { type AudioOptions, openAudio } from './recordings/audio.ts';
 
 export interface ExtractOptions extends AudioOptions {
   /** Folder of the store. */

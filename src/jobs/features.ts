@@ -5,10 +5,10 @@ import { CochleaError } from '../errors.ts';
 import { activationOf, checkNamed, type ClipLatent, clipLatents, type LatentChoice, latentOrders } from '../evaluation/index.ts';
 import { type ClipPicture, renderClips, type ReportSound } from '../report/index.ts';
 import type { SAE, SparseActs } from '../sae/index.ts';
-import { type AudioOptions, openAudio } from './audio.ts';
-import { Skipped } from './clips.ts';
-import { columns, fileSound, pictureRate, spectrogram } from './pictures.ts';
-import { checkFrames, trainedOn } from './trained-on.ts';
+import { type AudioOptions, openAudio } from './recordings/audio.ts';
+import { Skipped } from './recordings/clips.ts';
+import { columns, fileSound, pictureRate, spectrogram } from './pages/pictures.ts';
+import { checkFrames, trainedOn } from './recordings/trained-on.ts';
 
 export interface FeaturesOptions extends Omit<AudioOptions, 'model' | 'hook' | 'targetHook'> {
   sae: SAE;

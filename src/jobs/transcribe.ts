@@ -1,8 +1,8 @@
 /** What a model hears in recordings, in words. */
 import { loadClip } from '../audio/index.ts';
 import { CochleaError } from '../errors.ts';
-import { chooseClips, type ClipOptions, Skipped } from './clips.ts';
-import { openTwoParts, type TwoPartsOptions } from './two-parts.ts';
+import { chooseClips, type ClipOptions, Skipped } from './recordings/clips.ts';
+import { openTwoParts, type TwoPartsOptions } from './recordings/two-parts.ts';
 
 export interface TranscribeOptions extends ClipOptions, Omit<TwoPartsOptions, 'hook'> {
   onClip?: (clip: TranscribedClip) => void;

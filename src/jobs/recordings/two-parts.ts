@@ -1,6 +1,6 @@
 /** A model that can be spliced, wherever it lies: with its decoder, and with the features of sound that encoders ask for. */
-import { spectrogram, whisperFeatures } from '../audio/index.ts';
-import { openSpliceable, type SpliceableModel } from '../encoders/index.ts';
+import { spectrogram, whisperFeatures } from '../../audio/index.ts';
+import { openSpliceable, type SpliceableModel } from '../../encoders/index.ts';
 import { type LocateOptions, locateModel } from './models.ts';
 
 export interface TwoPartsOptions extends Pick<LocateOptions, 'offline' | 'signal' | 'onFetch' | 'onNotice'> {

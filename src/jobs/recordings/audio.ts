@@ -1,10 +1,10 @@
 /** Recordings and a model, put together: the frames of each clip at a hook point. */
-import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../activations/index.ts';
-import { clipSource } from '../activations/index.ts';
-import { type Clip, spectrogram, whisperFeatures } from '../audio/index.ts';
-import { type BackendName, type MultiEncoder, prepareEncoder } from '../encoders/index.ts';
-import type { Gpu } from '../gpu/index.ts';
-import { runtime } from '../runtime/index.ts';
+import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../../activations/index.ts';
+import { clipSource } from '../../activations/index.ts';
+import { type Clip, spectrogram, whisperFeatures } from '../../audio/index.ts';
+import { type BackendName, type MultiEncoder, prepareEncoder } from '../../encoders/index.ts';
+import type { Gpu } from '../../gpu/index.ts';
+import { runtime } from '../../runtime/index.ts';
 import { type ClipEncoder, openClipEncoder } from './clip-encoder.ts';
 import type { FramesOfClip } from './clip-frames.ts';
 import { chooseClips, type ClipOptions, Skipped } from './clips.ts';

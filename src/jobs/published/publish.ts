@@ -1,9 +1,9 @@
 /** SAEs from folders of this disk into a repository of the Hub. */
-import { CochleaError } from '../errors.ts';
-import { readSaelensFolder } from '../formats/index.ts';
-import { commitFiles, type ConnectionOptions, type LocalFile, lookAt, type PlannedFile, planUpload, type RemoteState, remoteText } from '../hub/index.ts';
-import { runtime } from '../runtime/index.ts';
-import { inputMeanFile } from '../training/index.ts';
+import { CochleaError } from '../../errors.ts';
+import { readSaelensFolder } from '../../formats/index.ts';
+import { commitFiles, type ConnectionOptions, type LocalFile, lookAt, type PlannedFile, planUpload, type RemoteState, remoteText } from '../../hub/index.ts';
+import { runtime } from '../../runtime/index.ts';
+import { inputMeanFile } from '../../training/index.ts';
 import { modelCard, readFacts, type SaeFacts } from './model-card.ts';
 
 const { files, paths } = runtime;

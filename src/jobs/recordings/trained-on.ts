@@ -1,6 +1,6 @@
 /** The model and hook points that an SAE was trained on, as its folder says, and whether frames are of that kind. */
-import { CochleaError } from '../errors.ts';
-import type { SAE } from '../sae/index.ts';
+import { CochleaError } from '../../errors.ts';
+import type { SAE } from '../../sae/index.ts';
 
 export interface HookedModel {
   model: string;

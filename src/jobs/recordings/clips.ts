@@ -1,6 +1,6 @@
 /** The recordings that a command is asked for, and what becomes of those that cannot be used. */
-import { type Clip, listClips } from '../audio/index.ts';
-import { CochleaError, type ErrorCode } from '../errors.ts';
+import { type Clip, listClips } from '../../audio/index.ts';
+import { CochleaError, type ErrorCode } from '../../errors.ts';
 
 export interface ClipOptions {
   /** Sound files, folders, manifests. */

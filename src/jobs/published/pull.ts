@@ -1,10 +1,10 @@
 /** Published SAEs from the Hub onto this disk: by the name of a release, or from any repository. */
-import { CochleaError } from '../errors.ts';
-import type { Gpu } from '../gpu/index.ts';
-import { type ConnectionOptions, listRepository, type RemoteFile, type Snapshot, snapshot, type SnapshotProgress } from '../hub/index.ts';
-import { loadPretrainedFolder, type LoadOptions, releases, type ResolvedSae, resolveSae } from '../pretrained/index.ts';
-import { runtime } from '../runtime/index.ts';
-import type { SAE } from '../sae/index.ts';
+import { CochleaError } from '../../errors.ts';
+import type { Gpu } from '../../gpu/index.ts';
+import { type ConnectionOptions, listRepository, type RemoteFile, type Snapshot, snapshot, type SnapshotProgress } from '../../hub/index.ts';
+import { loadPretrainedFolder, type LoadOptions, releases, type ResolvedSae, resolveSae } from '../../pretrained/index.ts';
+import { runtime } from '../../runtime/index.ts';
+import type { SAE } from '../../sae/index.ts';
 
 export interface PullOptions extends ConnectionOptions {
   /** The SAE of the release or repository; need not be told where there is only one. */
