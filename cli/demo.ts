@@ -9,7 +9,7 @@ import { packageFolder, version } from './support/version.ts';
 export function demoCommand(): Command {
   return new Command('demo')
     .summary('Go the whole way on speech that comes along: activations, an SAE, scores, a page to listen to')
-    .description('The whole way in some three minutes: recordings, activations, a trained SAE, scores, and a page to listen to')
+    .description('The whole way in a few minutes: recordings, activations, a trained SAE, scores, and a page to listen to')
     .option('--out <folder>', 'folder for everything it makes', 'cochlea-demo')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object')
@@ -38,6 +38,7 @@ export function demoCommand(): Command {
           'The same on your own recordings and model:',
           '  cochlea hooks MODEL.onnx',
           '  cochlea train --audio FOLDER --model MODEL.onnx --hook encoder.layers.3 --out my-sae',
+          '  cochlea features my-sae CLIP.wav --html page.html',
         ].join('\n'), { ...result, evaluation: { frames, clips, metrics, intervals } });
       } finally {
         gpu.dispose();

@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { ActivationStore, ActivationWriter, collect, StatisticsAccumulator } from '../../src/activations/index.ts';
 import type { ClipToStore, StoreDType, TargetInfo } from '../../src/activations/index.ts';
 import { runtime } from '../../src/runtime/index.ts';
-import { fails } from '../encoders/fails.ts';
+import { fails } from '../support/fails.ts';
 import { clip, clipWithTarget, info, targetInfo } from './synthetic.ts';
 
 const { join } = runtime.paths;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { spectrogram } from '../../src/audio/index.ts';
 import { listHooks, openEncoder, type DeclaredInput, type EncoderOptions } from '../../src/encoders/index.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { integers, model, node, tensor, tinyEncoder, value, type GraphParts } from './tiny-onnx.ts';
 
 const ramp = (length: number) => Float32Array.from({ length }, (_, i) => i + 1);

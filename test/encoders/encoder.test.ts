@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { listHooks, openEncoder, openMultiEncoder, type EncoderOptions } from '../../src/encoders/index.ts';
 import { floatToHalf } from '../../src/encoders/session.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { integers, model, node, tensor, tinyEncoder, tinyKernel, value, type GraphParts } from './tiny-onnx.ts';
 
 const sound = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * i * 1e-3));

@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { spectrogram, whisperFeatures } from '../../src/audio/index.ts';
 import { openEncoder } from '../../src/encoders/index.ts';
 import { fixture } from '../support/paths.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { signal } from './signal.ts';
 import { integers, model, node, tensor, value, type GraphParts } from './tiny-onnx.ts';
 

@@ -8,7 +8,7 @@ import { openEncoder } from '../../src/encoders/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { extractActivations } from '../../src/jobs/extract.ts';
 import { makeRecordings, tinyHook, tinyWidth } from '../support/recordings.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { signal } from './signal.ts';
 import { relativeDifference } from './torch.ts';
 

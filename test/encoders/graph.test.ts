@@ -5,7 +5,7 @@ import { findHooks } from '../../src/encoders/hooks.ts';
 import { concatenate, integers as readIntegers, readFields, writeField } from '../../src/encoders/wire.ts';
 import { CochleaError } from '../../src/errors.ts';
 import { RandomStream, streams } from '../../src/random.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { graph, model, node, tensor, tinyEncoder, value, type Attribute } from './tiny-onnx.ts';
 
 const refuses = (pattern: RegExp) => fails('model', pattern);

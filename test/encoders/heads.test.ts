@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { openSpliceable, type EncoderOutput, type SpeechHead, type SpliceableModel, type SpliceableOptions } from '../../src/encoders/index.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { ctcConfig, ctcVocabulary, spoken, tinyCtc } from './tiny-ctc.ts';
 import { decoderGraphs, plainLogits, tinyDecoder } from './tiny-decoder.ts';
 import { model, node, tensor, tinyEncoder, value, type GraphParts } from './tiny-onnx.ts';

@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { fetchModel, knownModels } from '../../src/encoders/index.ts';
 import { readTarEntry } from '../../src/encoders/tar.ts';
 import type { CochleaError } from '../../src/errors.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { unreachable } from './npm.ts';
 
 

@@ -11,7 +11,7 @@ import { loadNative, nativeVariable } from '../../src/encoders/native.ts';
 import { extractActivations } from '../../src/jobs/extract.ts';
 import { fixture, repo } from '../support/paths.ts';
 import { makeRecordings, tinyHook } from '../support/recordings.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { unreachable } from './npm.ts';
 import { signal } from './signal.ts';
 import { externalTensor, model, tinyEncoder, tinyKernel } from './tiny-onnx.ts';

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { openEncoder, openSpliceable, type EncoderOptions, type SpliceableOptions, type SplicedClip } from '../../src/encoders/index.ts';
 import { parseModel } from '../../src/encoders/graph.ts';
 import { continuation } from '../../src/encoders/split.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { externalTensor, integers, model, node, tensor, tinyEncoder, value, type GraphParts } from './tiny-onnx.ts';
 
 const sound = (length: number, seed = 1) => Float32Array.from({ length }, (_, i) => Math.sin(i * i * 1e-3 * seed + seed));

@@ -8,7 +8,7 @@ import { openEncoder } from '../../src/encoders/index.ts';
 import { cutAt, parseModel } from '../../src/encoders/graph.ts';
 import { detachWeights, externalPath, readModel, weightBytes } from '../../src/encoders/weights.ts';
 import { concatenate, writeField } from '../../src/encoders/wire.ts';
-import { fails } from './fails.ts';
+import { fails } from '../support/fails.ts';
 import { externalTensor, model, node, tensor, tinyEncoder, tinyKernel, value } from './tiny-onnx.ts';
 
 const bytesOf = (values: ArrayLike<number>) => new Uint8Array(Float32Array.from(values).buffer);

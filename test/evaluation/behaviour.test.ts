@@ -1,9 +1,9 @@
 /** What a model still does with reconstructions, on a model whose frames are its logits. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CochleaError } from '../../src/errors.ts';
 import { type Behaviour, type BehaviourOptions, evaluateBehaviour, type SaeLike, surveyClips } from '../../src/evaluation/index.ts';
 import { RandomStream } from '../../src/random.ts';
+import { fails } from '../support/fails.ts';
 import { assertClose } from '../support/numbers.ts';
 import { fakeModel, says, vocabulary } from './fake-model.ts';
 import { sparseOf } from './made-up.ts';
@@ -36,11 +36,6 @@ async function evaluated(kind: 'seq2seq' | 'ctc' | 'none', recordings: Recording
 }
 
 const value = ({ conditions }: Behaviour, condition: 'untouched' | 'sae' | 'untrained_sae' | 'mean_ablation' | 'zero_ablation', metric: string): number | null => conditions[condition]![metric].value;
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 /** -log of the share that softmax gives a logit of `height` among three of zero; and of one of those zeros. */
 const loss = (height: number): number => Math.log(1 + 3 * Math.exp(-height));
@@ -185,13 +180,13 @@ describe('clips that cannot be used', () => {
   });
 
   test('stop it with strict, and when none is left', async () => {
-    await assert.rejects(evaluated('seq2seq', [good, { windows: [says(1, 0)] }], { strict: true }), coded('audio', /clip 1: it has no text/));
-    await assert.rejects(evaluated('seq2seq', [{ windows: [says(1, 0)] }]), coded('audio', /none of 1 clips could be used: clip 0: it has no text/));
-    await assert.rejects(evaluated('seq2seq', [{ windows: [] }]), coded('audio', /none of 1 clips could be used/));
+    await assert.rejects(evaluated('seq2seq', [good, { windows: [says(1, 0)] }], { strict: true }), fails('audio', /clip 1: it has no text/));
+    await assert.rejects(evaluated('seq2seq', [{ windows: [says(1, 0)] }]), fails('audio', /none of 1 clips could be used: clip 0: it has no text/));
+    await assert.rejects(evaluated('seq2seq', [{ windows: [] }]), fails('audio', /none of 1 clips could be used/));
   });
 
   test('an SAE that gives NaN leaves no clip, and no number', async () => {
-    await assert.rejects(evaluated('none', [{ windows: [says(1, 2, 3, 0)] }], { sae: scaled(NaN) }), coded('audio', /what the model gives is NaN or infinite/));
+    await assert.rejects(evaluated('none', [{ windows: [says(1, 2, 3, 0)] }], { sae: scaled(NaN) }), fails('audio', /what the model gives is NaN or infinite/));
   });
 
   test('it ends when it is told to', async () => {
@@ -202,7 +197,7 @@ describe('clips that cannot be used', () => {
         seen.push(`${pass} ${clip}/${clips}`);
         if (clip === 2) stop.abort();
       },
-    }), coded('interrupted', /stopped after 1 of 3 clips/));
+    }), fails('interrupted', /stopped after 1 of 3 clips/));
     assert.deepEqual(seen, ['measure 1/3', 'measure 2/3']);
   });
 });

@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { CochleaError } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { type BehaviourReport, scoreBehaviour } from '../../src/jobs/behaviour.ts';
 import { type AudioOptions, openAudio } from '../../src/jobs/recordings/audio.ts';
@@ -12,6 +11,7 @@ import { steer } from '../../src/jobs/steer.ts';
 import { topkConfig } from '../../src/sae/index.ts';
 import { readInputMean, trainerConfig, trainRun } from '../../src/training/index.ts';
 import { unreachable } from '../encoders/npm.ts';
+import { fails } from '../support/fails.ts';
 import { repo } from '../support/paths.ts';
 import { makeRecordings, tinyHook } from '../support/recordings.ts';
 
@@ -26,11 +26,6 @@ after(() => {
   gpu.dispose();
   rmSync(folder, { recursive: true });
 });
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 /** A TopK SAE of recordings at a hook point, into `out`. */
 async function trained(out: string, recordings: Pick<AudioOptions, 'model' | 'hook' | 'audio' | 'select' | 'take'>, { dSae, k, steps, batch }: { dSae: number; k: number; steps: number; batch: number }): Promise<string> {
@@ -69,17 +64,17 @@ describe('an encoder without a head', () => {
   });
 
   test('what cannot be is said: recordings, latents, another width, strengths without a unit', async () => {
-    await assert.rejects(scoreBehaviour({ gpu, sae, model, audio: [join(sound, 'odd', '001-torn.wav')] }), coded('audio', /none of 1 clips could be used/));
-    await assert.rejects(scoreBehaviour({ gpu, sae, model, audio: [sound], strict: true }), coded('audio', /001-torn\.wav/));
-    await assert.rejects(scoreBehaviour({ gpu, sae, model, audio: [sound], hook: 'encoder.layers.9' }), coded('hook', /encoder\.layers\.9/));
+    await assert.rejects(scoreBehaviour({ gpu, sae, model, audio: [join(sound, 'odd', '001-torn.wav')] }), fails('audio', /none of 1 clips could be used/));
+    await assert.rejects(scoreBehaviour({ gpu, sae, model, audio: [sound], strict: true }), fails('audio', /001-torn\.wav/));
+    await assert.rejects(scoreBehaviour({ gpu, sae, model, audio: [sound], hook: 'encoder.layers.9' }), fails('hook', /encoder\.layers\.9/));
     const clip = join(sound, 'even', '000.wav'), common = { gpu, sae, model, clip };
-    await assert.rejects(steer({ ...common, latent: 16, mode: 'zero' }), coded('usage', /there is no latent 16/));
-    await assert.rejects(steer({ ...common, latent: 0, mode: 'scale', unit: 2 }), coded('usage', /mode scale has no unit/));
-    await assert.rejects(steer({ ...common, latent: 0, mode: 'zero', strengths: [1] }), coded('usage', /mode zero has no strengths/));
-    await assert.rejects(steer({ ...common, clip: sound, latent: 0, mode: 'zero' }), coded('usage', /holds 7 recordings: steering takes one at a time/));
+    await assert.rejects(steer({ ...common, latent: 16, mode: 'zero' }), fails('usage', /there is no latent 16/));
+    await assert.rejects(steer({ ...common, latent: 0, mode: 'scale', unit: 2 }), fails('usage', /mode scale has no unit/));
+    await assert.rejects(steer({ ...common, latent: 0, mode: 'zero', strengths: [1] }), fails('usage', /mode zero has no strengths/));
+    await assert.rejects(steer({ ...common, clip: sound, latent: 0, mode: 'zero' }), fails('usage', /holds 7 recordings: steering takes one at a time/));
     let silent = 0;
     while (silent < 15 && (await steer({ ...common, latent: silent, mode: 'zero', controls: 0 })).activation.frames > 0) silent++;
-    await assert.rejects(steer({ ...common, latent: silent, mode: 'add' }), coded('usage', /never fires in .*000\.wav, so that a strength has no unit/));
+    await assert.rejects(steer({ ...common, latent: silent, mode: 'add' }), fails('usage', /never fires in .*000\.wav, so that a strength has no unit/));
     const given = await steer({ ...common, latent: silent, mode: 'add', unit: 2, strengths: [1], controls: 0 });
     assert.deepEqual([given.settings.unit, given.settings.unit_is, given.rows[0]!.framesChanged], [2, 'as given', given.frames]);
   });

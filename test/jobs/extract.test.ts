@@ -8,10 +8,10 @@ import { after, describe, test } from 'node:test';
 import { ActivationStore, collect, type FrameChunk } from '../../src/activations/index.ts';
 import { listClips, loadClip } from '../../src/audio/index.ts';
 import { openEncoder, openMultiEncoder } from '../../src/encoders/index.ts';
-import { CochleaError } from '../../src/errors.ts';
 import { openActivations } from '../../src/jobs/activations.ts';
 import { openAudio } from '../../src/jobs/recordings/audio.ts';
 import { extractActivations, type ExtractOptions } from '../../src/jobs/extract.ts';
+import { fails } from '../support/fails.ts';
 import { makeRecordings, tinyHook, tinyWidth } from '../support/recordings.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'cochlea-extract-'));
@@ -21,11 +21,6 @@ after(() => rmSync(folder, { recursive: true }));
 const place = (name: string): string => join(folder, name);
 const options = (out: string, given: Partial<ExtractOptions> = {}): ExtractOptions => ({ model, hook: tinyHook, audio: [manifest], out: place(out), ...given });
 const hashes = (out: string): Record<string, string> => Object.fromEntries(readdirSync(place(out)).map((name) => [name, createHash('sha256').update(readFileSync(join(place(out), name))).digest('hex')]));
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 describe('extractActivations', () => {
   test('stores of every clip what the encoder makes of it, in order, with labels and times', async () => {
@@ -57,8 +52,8 @@ describe('extractActivations', () => {
       const out = `stopped-${stop}`;
       const stopped = extractActivations(options(out, { signal: controller.signal, onProgress: ({ clipsDone }) => void (clipsDone === stop && controller.abort()) }));
       if (stop < 12) {
-        await assert.rejects(stopped, coded('interrupted', new RegExp(`^stopped after ${stop} of 12 clips: the same command with --resume goes on from here$`)));
-        await assert.rejects(openActivations(place(out)), coded('file-damaged', /is not complete: writing it was interrupted: resume it first$/));
+        await assert.rejects(stopped, fails('interrupted', new RegExp(`^stopped after ${stop} of 12 clips: the same command with --resume goes on from here$`)));
+        await assert.rejects(openActivations(place(out)), fails('file-damaged', /is not complete: writing it was interrupted: resume it first$/));
         await extractActivations(options(out, { resume: true }));
       } else await stopped;
       assert.deepEqual(hashes(out), hashes('whole'), `stopped after ${stop}`);
@@ -66,7 +61,7 @@ describe('extractActivations', () => {
   });
 
   test('of a store that is there is refused without resume; with it, says that it is complete and what it lacks', async () => {
-    await assert.rejects(extractActivations(options('whole')), coded('file-exists', /whole holds activations already/));
+    await assert.rejects(extractActivations(options('whole')), fails('file-exists', /whole holds activations already/));
     const before = hashes('whole');
     const notices: string[] = [];
     const same = await extractActivations(options('whole', { resume: true, onNotice: (line) => notices.push(line) }));
@@ -76,7 +71,7 @@ describe('extractActivations', () => {
     assert.match(notices[0]!, /whole was complete already$/);
     assert.match(notices[1]!, /whole was complete already; 14 of these 26 clips are not in it$/);
     assert.deepEqual(hashes('whole'), before);
-    await assert.rejects(extractActivations(options('whole', { resume: true, hook: 'encoder.layers.1' })), coded('config', /cannot resume .*hook "encoder\.layers\.0", not "encoder\.layers\.1"; layer 0, not 1/));
+    await assert.rejects(extractActivations(options('whole', { resume: true, hook: 'encoder.layers.1' })), fails('config', /cannot resume .*hook "encoder\.layers\.0", not "encoder\.layers\.1"; layer 0, not 1/));
   });
 
   test('skips, names and counts what is no sound; strict stops there', async () => {
@@ -85,7 +80,7 @@ describe('extractActivations', () => {
     assert.deepEqual([result.clips, result.skipped.length], [12, 1]);
     assert.match(result.skipped[0]!, /001-torn\.wav/);
     assert.deepEqual(notices, [`skipped ${result.skipped[0]}`]);
-    await assert.rejects(extractActivations(options('strict', { audio: [sound], strict: true })), coded('audio', /001-torn\.wav/));
+    await assert.rejects(extractActivations(options('strict', { audio: [sound], strict: true })), fails('audio', /001-torn\.wav/));
     // What came before it is there to go on from, without --strict or without the file.
     assert.equal((await extractActivations(options('strict', { audio: [sound], resume: true }))).clips, 12);
     assert.deepEqual(hashes('strict'), hashes('skipping'));
@@ -93,12 +88,12 @@ describe('extractActivations', () => {
 
   test('of nothing usable is an error that says why', async () => {
     writeFileSync(place('one.wav'), 'no sound');
-    await assert.rejects(extractActivations(options('nothing', { audio: [place('one.wav')] })), coded('audio', /^none of 1 clips could be used: .*one\.wav/));
+    await assert.rejects(extractActivations(options('nothing', { audio: [place('one.wav')] })), fails('audio', /^none of 1 clips could be used: .*one\.wav/));
     // Mended, it goes on in the same folder.
     cpSync(join(sound, 'even', '000.wav'), place('one.wav'));
     assert.equal((await extractActivations(options('nothing', { audio: [place('one.wav')], resume: true }))).clips, 1);
-    await assert.rejects(extractActivations(options('none', { select: { voice: 'none' } })), coded('file-missing', /^none of 12 clips has voice=none: look at the labels in the manifest$/));
-    await assert.rejects(extractActivations(options('hookless', { hook: 'encoder.layers.7' })), coded('hook', /encoder\.layers\.7/));
+    await assert.rejects(extractActivations(options('none', { select: { voice: 'none' } })), fails('file-missing', /^none of 12 clips has voice=none: look at the labels in the manifest$/));
+    await assert.rejects(extractActivations(options('hookless', { hook: 'encoder.layers.7' })), fails('hook', /encoder\.layers\.7/));
   });
 
   test('takes clips by label, and so many of them, spread evenly', async () => {
@@ -142,10 +137,10 @@ describe('extractActivations of two hook points', () => {
     const controller = new AbortController();
     await assert.rejects(
       extractActivations(options('two-stopped', { ...two, signal: controller.signal, onProgress: ({ clipsDone }) => void (clipsDone === 5 && controller.abort()) })),
-      coded('interrupted', /^stopped after 5 of 12 clips/),
+      fails('interrupted', /^stopped after 5 of 12 clips/),
     );
-    await assert.rejects(extractActivations(options('two-stopped', { resume: true })), coded('config', /cannot resume .*target hook ".*MatMul_output_0" with dOut 4, not no target hook/));
-    await assert.rejects(extractActivations(options('two-stopped', { targetHook: 'encoder.layers.1', resume: true })), coded('config', /with dOut 4, not target hook "encoder\.layers\.1"/));
+    await assert.rejects(extractActivations(options('two-stopped', { resume: true })), fails('config', /cannot resume .*target hook ".*MatMul_output_0" with dOut 4, not no target hook/));
+    await assert.rejects(extractActivations(options('two-stopped', { targetHook: 'encoder.layers.1', resume: true })), fails('config', /with dOut 4, not target hook "encoder\.layers\.1"/));
     await extractActivations(options('two-stopped', { ...two, resume: true }));
     assert.deepEqual(hashes('two-stopped'), hashes('two'));
   });
@@ -156,7 +151,7 @@ describe('extractActivations of two hook points', () => {
     const { target, rows } = await collect(source, 10);
     assert.equal(target!.length, rows * tinyWidth);
     await source.close();
-    await assert.rejects(openActivations(place('whole'), { target: true }), coded('config', /the activations in .*whole have no targets: extract them with --target-hook$/));
+    await assert.rejects(openActivations(place('whole'), { target: true }), fails('config', /the activations in .*whole have no targets: extract them with --target-hook$/));
     assert.equal((await openActivations(place('whole'))).dOut, undefined);
   });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { transcribe } from '../../src/jobs/transcribe.ts';
 import { wav } from '../audio/sounds.ts';
-import { fails } from '../encoders/fails.ts';
+import { fails } from '../support/fails.ts';
 import { ctcConfig, ctcVocabulary, spoken, tinyCtc } from '../encoders/tiny-ctc.ts';
 import { model as onnx } from '../encoders/tiny-onnx.ts';
 import { withHub } from '../hub/with-hub.ts';

@@ -1,13 +1,13 @@
 /** Edits of latents: what they do to activations, and that frames change by just that, for every architecture. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { CochleaError } from '../../src/errors.ts';
 import type { SaelensConfig } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { addDirection, architectures, type BaseConfig, dense, intervene, latentChange, type LatentEdit, SAE, type SparseActs, trainedArchitectures, type Weights } from '../../src/sae/index.ts';
 import { untrainedSae } from '../../src/training/index.ts';
 import { sparseOf } from '../evaluation/made-up.ts';
+import { fails } from '../support/fails.ts';
 import { normals } from '../support/kernels.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { smallSae } from '../support/small-sae.ts';
@@ -22,12 +22,6 @@ before(async () => {
   gpu = await Gpu.open();
 });
 after(() => gpu.dispose());
-
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 describe('an edit of latents', () => {
   // Two latents of three, three frames: 2 and 0, 0 and 1.5, 0 and 0.
@@ -51,18 +45,18 @@ describe('an edit of latents', () => {
   });
 
   test('of latents or numbers that cannot be is refused', () => {
-    assert.throws(() => changed({ kind: 'zero', latents: [3] }), coded('usage', /there is no latent 3: the SAE has latents 0 to 2/));
-    assert.throws(() => changed({ kind: 'zero', latents: [] }), coded('usage', /name each once/));
-    assert.throws(() => changed({ kind: 'zero', latents: [1, 1] }), coded('usage', /latents 1, 1: name each once/));
+    assert.throws(() => changed({ kind: 'zero', latents: [3] }), fails('usage', /there is no latent 3: the SAE has latents 0 to 2/));
+    assert.throws(() => changed({ kind: 'zero', latents: [] }), fails('usage', /name each once/));
+    assert.throws(() => changed({ kind: 'zero', latents: [1, 1] }), fails('usage', /latents 1, 1: name each once/));
     for (const edit of [{ kind: 'scale', factor: NaN }, { kind: 'set', value: Infinity }, { kind: 'add', amount: NaN }] as const) {
-      assert.throws(() => changed({ ...edit, latents: [1] }), coded('usage', new RegExp(`cannot ${edit.kind} a latent by`)));
+      assert.throws(() => changed({ ...edit, latents: [1] }), fails('usage', new RegExp(`cannot ${edit.kind} a latent by`)));
     }
   });
 });
 
 test('a direction is added so many times to each frame', () => {
   assert.deepEqual([...addDirection(Float32Array.of(1, 2, 3, 4), [1, -1], [2, 0])], [3, 0, 3, 4]);
-  assert.throws(() => addDirection(Float32Array.of(1, 2, 3, 4), [1, 1], [1]), coded('config', /4 numbers are not 1 frames of 2/));
+  assert.throws(() => addDirection(Float32Array.of(1, 2, 3, 4), [1, 1], [1]), fails('config', /4 numbers are not 1 frames of 2/));
 });
 
 /** What holds of every SAE; `norms` by which reported activations are larger than what decodes. */
@@ -148,7 +142,7 @@ describe('frames change by what was edited, times the latents\' directions', () 
         W_enc: normals(random, dSae * dIn), W_dec: normals(random, dSae * dIn), b_enc: normals(random, dSae), b_dec: mean, threshold: new Float32Array(dSae), W_skip: normals(random, dIn * dIn),
       };
       const sae = await SAE.create(gpu, config, weights);
-      await assert.rejects(intervene(sae, frames, { kind: 'zero', latents: [0] }), coded('config', new RegExp(`a ${name} makes the frames of one hook point from those of another`)));
+      await assert.rejects(intervene(sae, frames, { kind: 'zero', latents: [0] }), fails('config', new RegExp(`a ${name} makes the frames of one hook point from those of another`)));
       sae.dispose();
     }
   });

@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { CochleaError } from '../../src/errors.ts';
 import { readSaelensFolder, type SaelensConfig, writeSaelensFolder } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { dense, SAE, tensorsFromWeights, topkConfig, type Weights } from '../../src/sae/index.ts';
+import { fails } from '../support/fails.ts';
 import { fixture } from '../support/paths.ts';
 import { normals } from '../support/kernels.ts';
 import { freshSeed } from '../support/mutate.ts';
@@ -31,11 +31,6 @@ after(() => {
   gpu.dispose();
   rmSync(folder, { recursive: true });
 });
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 describe('an SAE', () => {
   test('saved and loaded again is the same, with its sparsity and metadata', async () => {
@@ -80,11 +75,11 @@ describe('an SAE', () => {
 
   test('refuses numbers that are no whole rows, and frames that are not finite', async () => {
     const sae = await SAE.create(gpu, base, weights);
-    await assert.rejects(sae.run(new Float32Array(dIn + 1)), coded('config', /^6 numbers are not whole rows of d_in 5$/));
-    await assert.rejects(sae.decode(new Float32Array(dSae - 1)), coded('config', /^29 numbers are not whole rows of d_sae 30$/));
+    await assert.rejects(sae.run(new Float32Array(dIn + 1)), fails('config', /^6 numbers are not whole rows of d_in 5$/));
+    await assert.rejects(sae.decode(new Float32Array(dSae - 1)), fails('config', /^29 numbers are not whole rows of d_sae 30$/));
     const x = normals(random, 1500 * dIn);
     x[1200 * dIn] = NaN;
-    await assert.rejects(sae.encode(x), coded('not-finite', /^a pre-activation of frames 1024 to 1499 is NaN or infinite: check the frames and the weights$/));
+    await assert.rejects(sae.encode(x), fails('not-finite', /^a pre-activation of frames 1024 to 1499 is NaN or infinite: check the frames and the weights$/));
     // The next frames are none the worse.
     assert.equal((await sae.encode(x.slice(0, 3 * dIn))).length, 3 * dSae);
     sae.dispose();
@@ -100,10 +95,10 @@ describe('an SAE', () => {
 
   test('that cannot be run is refused, with what can', async () => {
     const create = (fields: Record<string, unknown>) => SAE.create(gpu, { ...base, ...fields } as SaelensConfig, weights);
-    await assert.rejects(create({ architecture: 'batchtopk' }), coded('config', /^SAEs of architecture batchtopk cannot be run: these can: /));
-    await assert.rejects(create({ normalize_activations: 'constant_scalar_rescale' }), coded('config', /normalize_activations is "constant_scalar_rescale": it must be one of none, expected_average_only_in/));
-    for (const k of [undefined, 0, -1, 2.5, 31, '4']) await assert.rejects(create({ k }), coded('config', /^k is .*: it must be a whole number from 1 to d_sae \(30\)$/), String(k));
-    await assert.rejects(SAE.load(gpu, join(folder, 'nowhere')), coded('file-missing', /nowhere/));
+    await assert.rejects(create({ architecture: 'batchtopk' }), fails('config', /^SAEs of architecture batchtopk cannot be run: these can: /));
+    await assert.rejects(create({ normalize_activations: 'constant_scalar_rescale' }), fails('config', /normalize_activations is "constant_scalar_rescale": it must be one of none, expected_average_only_in/));
+    for (const k of [undefined, 0, -1, 2.5, 31, '4']) await assert.rejects(create({ k }), fails('config', /^k is .*: it must be a whole number from 1 to d_sae \(30\)$/), String(k));
+    await assert.rejects(SAE.load(gpu, join(folder, 'nowhere')), fails('file-missing', /nowhere/));
   });
 
   test('of the training form runs as well', async () => {

@@ -10,11 +10,11 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type FrameSource, openTensorSource } from '../../src/activations/index.ts';
-import { CochleaError } from '../../src/errors.ts';
 import { writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { type ManyOptions, type ManyProgress, trainerConfig, trainMany, trainRun } from '../../src/training/index.ts';
+import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { normals } from '../support/numbers.ts';
 import { plantedFrames } from '../support/planted.ts';
@@ -29,11 +29,6 @@ const written = ['cfg.json', 'manifest.json', 'metrics.jsonl', 'run.json', 'sae_
 
 /** Everything that a folder of an SAE holds. run.json too: it says nothing of companions. */
 const bytesOf = (path: string): Record<string, string> => Object.fromEntries(readdirSync(path).sort().map((name) => [name, createHash('sha256').update(readFileSync(join(path, name))).digest('hex')]));
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 let gpu: Gpu;
 let source: FrameSource & { close(): Promise<void> };
@@ -95,7 +90,7 @@ test('a run that is stopped leaves one checkpoint of all, and goes on from it to
   for (const step of stops) {
     const stop = new AbortController();
     const run = trainMany({ ...options('stopped'), resume: true, signal: stop.signal, onProgress: ({ saes: [first] }) => first!.metrics.step >= step && stop.abort() });
-    await assert.rejects(run, coded('interrupted', /^stopped after step \d+ of 24: the same command with --resume goes on from here$/));
+    await assert.rejects(run, fails('interrupted', /^stopped after step \d+ of 24: the same command with --resume goes on from here$/));
     const newest = readdirSync(place('stopped', 'checkpoints')).at(-1)!;
     assert.deepEqual(readdirSync(place('stopped', 'checkpoints', newest)).sort(), [...names.map((name) => `${name}.safetensors`), 'state.json'].sort());
     for (const name of names) assert.ok(!existsSync(place('stopped', name, 'cfg.json')));
@@ -131,7 +126,7 @@ test('SIGKILL at random moments does not change a byte', async (t) => {
 describe('a checkpoint of many', () => {
   before(async () => {
     const stop = new AbortController();
-    await assert.rejects(trainMany({ ...options('half'), signal: stop.signal, onProgress: ({ saes: [first] }) => first!.metrics.step >= 9 && stop.abort() }), coded('interrupted', /./));
+    await assert.rejects(trainMany({ ...options('half'), signal: stop.signal, onProgress: ({ saes: [first] }) => first!.metrics.step >= 9 && stop.abort() }), fails('interrupted', /./));
   });
 
   test('belongs to these SAEs with these settings', async () => {
@@ -141,9 +136,9 @@ describe('a checkpoint of many', () => {
       [given.saes.slice(0, 4), /other settings: twin was \{.*\} and is undefined:/],
       [given.saes.map((one) => (one.name === 'twin' ? { ...one, name: 'double' } : one)), /twin was .* and is undefined; double was undefined and is /],
     ];
-    for (const [others, message] of changed) await assert.rejects(trainMany({ ...given, saes: others, resume: true }), coded('config', message));
-    await assert.rejects(trainMany({ ...given, mixingSeed: seed + 1, resume: true }), coded('config', new RegExp(`Wide\\.mixing_seed was ${seed} and is ${seed + 1}; narrow-unit\\.mixing_seed`)));
-    await assert.rejects(trainMany(given), coded('file-exists', /half holds a run already/));
+    for (const [others, message] of changed) await assert.rejects(trainMany({ ...given, saes: others, resume: true }), fails('config', message));
+    await assert.rejects(trainMany({ ...given, mixingSeed: seed + 1, resume: true }), fails('config', new RegExp(`Wide\\.mixing_seed was ${seed} and is ${seed + 1}; narrow-unit\\.mixing_seed`)));
+    await assert.rejects(trainMany(given), fails('file-exists', /half holds a run already/));
   });
 
   test('is passed over when one SAE in it is damaged', async () => {
@@ -165,7 +160,7 @@ test('a run that was killed while it saved its SAEs saves them all again', async
   await trainMany(given);
   // As a kill between the third and the fourth leaves it, without a checkpoint since the run was young.
   for (const name of names.slice(3)) rmSync(place('saving', name, 'cfg.json'));
-  await assert.rejects(trainMany(given), coded('file-exists', /./));
+  await assert.rejects(trainMany(given), fails('file-exists', /./));
   await trainMany({ ...given, resume: true });
   assertAsAlone('saving');
 });
@@ -186,21 +181,21 @@ test('one that compares frames with those before is what it is alone, and the ot
 describe('trainMany refuses', () => {
   const named = (...given: string[]): ManyOptions => ({ ...options('refused'), saes: given.map((name) => ({ ...saes(seed)[0]!, name })) });
   test('names that are no folders, or one folder', async () => {
-    for (const name of ['', '.', '../x', 'a/b', 'checkpoints', 'Checkpoints', '-x', 'ä']) await assert.rejects(trainMany(named(name)), coded('config', /^an SAE cannot have the name ".*": it becomes a folder: /), name);
-    await assert.rejects(trainMany(named('a', 'A')), coded('config', /^two SAEs have the name A: each needs a folder of its own$/));
-    await assert.rejects(trainMany(named()), coded('config', /^there is no SAE to train$/));
+    for (const name of ['', '.', '../x', 'a/b', 'checkpoints', 'Checkpoints', '-x', 'ä']) await assert.rejects(trainMany(named(name)), fails('config', /^an SAE cannot have the name ".*": it becomes a folder: /), name);
+    await assert.rejects(trainMany(named('a', 'A')), fails('config', /^two SAEs have the name A: each needs a folder of its own$/));
+    await assert.rejects(trainMany(named()), fails('config', /^there is no SAE to train$/));
   });
 
   test('SAEs that cannot share batches', async () => {
     const given = options('refused');
     const other = { ...given.saes[1]!, training: trainerConfig({ ...given.saes[1]!.training, train_batch_size_samples: 16 }) };
-    await assert.rejects(trainMany({ ...given, saes: [given.saes[0]!, other] }), coded('config', /^train_batch_size_samples of narrow-unit is 16, of Wide 32: SAEs on one stream share their batches$/));
+    await assert.rejects(trainMany({ ...given, saes: [given.saes[0]!, other] }), fails('config', /^train_batch_size_samples of narrow-unit is 16, of Wide 32: SAEs on one stream share their batches$/));
   });
 
   test('to go on when one blows up, and names it', async () => {
     const given = options('blown-up');
     const saesWithOne = given.saes.map((one) => (one.name === 'twin' ? { ...one, training: trainerConfig({ ...one.training, lr: 1e38, lr_warm_up_steps: 0 }) } : one));
-    await assert.rejects(trainMany({ ...given, checkpointEvery: 0, saes: saesWithOne }), coded('not-finite', /^twin: step \d+: the loss, a gradient or a pre-activation is NaN or infinite: /));
+    await assert.rejects(trainMany({ ...given, checkpointEvery: 0, saes: saesWithOne }), fails('not-finite', /^twin: step \d+: the loss, a gradient or a pre-activation is NaN or infinite: /));
     for (const name of names) assert.ok(!existsSync(place('blown-up', name, 'cfg.json')));
   });
 });

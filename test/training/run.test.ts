@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type FrameSource, openTensorSource } from '../../src/activations/index.ts';
-import { CochleaError } from '../../src/errors.ts';
 import { readSaelensFolder, writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { topkConfig, type TopkConfig } from '../../src/sae/index.ts';
 import { readMetrics, type RunOptions, trainerConfig, trainRun } from '../../src/training/index.ts';
+import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { plantedFrames } from '../support/planted.ts';
 
@@ -50,11 +50,6 @@ const written = ['cfg.json', 'input_mean.safetensors', 'manifest.json', 'metrics
 /** The files that do not name the folder or the call that wrote them. */
 const results = written.filter((name) => name !== 'run.json');
 const bytesOf = (out: string): Record<string, string> => Object.fromEntries(results.map((name) => [name, createHash('sha256').update(readFileSync(join(place(out), name))).digest('hex')]));
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 /** Options of a run that aborts after a step. */
 function stoppedAfter(step: number): Partial<RunOptions> {
@@ -116,7 +111,7 @@ describe('a run', () => {
     const notices: string[] = [];
     for (const step of stops) {
       const stopped = trainRun(options('stopped', { ...stoppedAfter(step), resume: true, onNotice: (line) => notices.push(line) }));
-      await assert.rejects(stopped, coded('interrupted', /^stopped after step \d+ of 20: the same command with --resume goes on from here$/));
+      await assert.rejects(stopped, fails('interrupted', /^stopped after step \d+ of 20: the same command with --resume goes on from here$/));
       assert.ok(existsSync(join(place('stopped'), 'checkpoints')) && !existsSync(join(place('stopped'), 'cfg.json')));
     }
     const result = await trainRun(options('stopped', { resume: true, onNotice: (line) => notices.push(line) }));
@@ -146,21 +141,21 @@ describe('a run', () => {
         }
       },
     });
-    await assert.rejects(trainRun(options('waiting', { source: slow(32), signal: controller.signal })), coded('interrupted', /^stopped after step 8 of 20: /));
+    await assert.rejects(trainRun(options('waiting', { source: slow(32), signal: controller.signal })), fails('interrupted', /^stopped after step 8 of 20: /));
     assert.ok(chunks <= 33, `${chunks - 32} chunks were read after the stop`);
     await trainRun(options('waiting', { source: slow(Infinity), resume: true }));
     assert.deepEqual(bytesOf('waiting'), expected);
   });
 
   test('stopped before its first step leaves nothing to go on from', async () => {
-    await assert.rejects(trainRun(options('early', { signal: AbortSignal.abort() })), coded('interrupted', /^stopped after step 0 of 20$/));
+    await assert.rejects(trainRun(options('early', { signal: AbortSignal.abort() })), fails('interrupted', /^stopped after step 0 of 20$/));
     assert.ok(!existsSync(join(place('early'), 'checkpoints')));
     await trainRun(options('early'));
     assert.deepEqual(bytesOf('early'), await referenceRun());
   });
 
   test('that ends in numbers that are none names the step and leaves no SAE', async () => {
-    await assert.rejects(trainRun(options('blown-up', { lr: 1e38, checkpointEvery: 0 })), coded('not-finite', /^step \d+: the loss, a gradient or a pre-activation is NaN or infinite: /));
+    await assert.rejects(trainRun(options('blown-up', { lr: 1e38, checkpointEvery: 0 })), fails('not-finite', /^step \d+: the loss, a gradient or a pre-activation is NaN or infinite: /));
     assert.ok(!existsSync(join(place('blown-up'), 'cfg.json')));
   });
 
@@ -171,7 +166,7 @@ describe('a run', () => {
     x[150 * dIn] = -Infinity;
     await writeSafetensors(path, [{ name: 'x', dtype: 'F32', shape: [200, dIn], data: x }]);
     const holes = await openTensorSource(path);
-    await assert.rejects(trainRun(options('holes', { source: holes, shuffle: false })), coded('not-finite', /17\.00 s of clip "holes\.safetensors".* holds NaN or infinity/));
+    await assert.rejects(trainRun(options('holes', { source: holes, shuffle: false })), fails('not-finite', /17\.00 s of clip "holes\.safetensors".* holds NaN or infinity/));
     const { dropped } = await trainRun(options('holes', { source: holes, dropNonFinite: true, runSteps: 6, bufferRows: 192 })); // one window of 192 of the 198 good rows
     assert.equal(dropped, 2);
     await holes.close();
@@ -181,9 +176,9 @@ describe('a run', () => {
 describe('an --out folder', () => {
   test('with a run in it is left alone', async () => {
     const expected = await referenceRun();
-    await assert.rejects(trainRun(options('reference')), coded('file-exists', /reference holds a run already: go on with it by --resume, or choose another --out$/));
-    await assert.rejects(trainRun(options('unfinished', stoppedAfter(4))), coded('interrupted', /./));
-    await assert.rejects(trainRun(options('unfinished')), coded('file-exists', /unfinished holds a run already/));
+    await assert.rejects(trainRun(options('reference')), fails('file-exists', /reference holds a run already: go on with it by --resume, or choose another --out$/));
+    await assert.rejects(trainRun(options('unfinished', stoppedAfter(4))), fails('interrupted', /./));
+    await assert.rejects(trainRun(options('unfinished')), fails('file-exists', /unfinished holds a run already/));
     assert.deepEqual(bytesOf('reference'), expected);
   });
 
@@ -199,8 +194,8 @@ describe('an --out folder', () => {
   test('with a finished run is never overwritten by one with other settings', async () => {
     const expected = await referenceRun();
     await assert.rejects(trainRun(options('reference', { resume: true, runSteps: 30 })),
-      coded('config', /was started with other settings: training\.total_training_samples was 640 and is 960: repeat them, or start anew into another --out$/));
-    await assert.rejects(trainRun(options('reference', { resume: true, lr: 1e-3 })), coded('config', /training\.lr was 0\.003 and is 0\.001/));
+      fails('config', /was started with other settings: training\.total_training_samples was 640 and is 960: repeat them, or start anew into another --out$/));
+    await assert.rejects(trainRun(options('reference', { resume: true, lr: 1e-3 })), fails('config', /training\.lr was 0\.003 and is 0\.001/));
     assert.deepEqual(bytesOf('reference'), expected);
   });
 
@@ -208,8 +203,8 @@ describe('an --out folder', () => {
     await referenceRun();
     mkdirSync(place('foreign'));
     for (const name of ['cfg.json', 'sae_weights.safetensors']) cpSync(join(place('reference'), name), join(place('foreign'), name));
-    await assert.rejects(trainRun(options('foreign', { resume: true })), coded('file-exists', /foreign holds an SAE that was not trained here: choose another --out$/));
-    await assert.rejects(trainRun(options('foreign')), coded('file-exists', /./));
+    await assert.rejects(trainRun(options('foreign', { resume: true })), fails('file-exists', /foreign holds an SAE that was not trained here: choose another --out$/));
+    await assert.rejects(trainRun(options('foreign')), fails('file-exists', /./));
     assert.deepEqual(readdirSync(place('foreign')), ['cfg.json', 'sae_weights.safetensors']);
   });
 
@@ -227,7 +222,7 @@ describe('an --out folder', () => {
 describe('resuming', () => {
   const start = 'interrupted';
   before(async () => {
-    await assert.rejects(trainRun(options(start, stoppedAfter(10))), coded('interrupted', /./));
+    await assert.rejects(trainRun(options(start, stoppedAfter(10))), fails('interrupted', /./));
   });
   const copy = (name: string): string => {
     cpSync(place(start), place(name), { recursive: true });
@@ -244,7 +239,7 @@ describe('resuming', () => {
       [{ dropNonFinite: true }, /drop_non_finite was false and is true/],
       [{ compatibility: 'saelens-6.18' }, /compatibility was "corrected" and is "saelens-6\.18"/],
     ];
-    for (const [fields, message] of changed) await assert.rejects(trainRun(options('changed', { resume: true, ...fields })), coded('config', message));
+    for (const [fields, message] of changed) await assert.rejects(trainRun(options('changed', { resume: true, ...fields })), fails('config', message));
   });
 
   test('with other data is refused', async () => {
@@ -252,7 +247,7 @@ describe('resuming', () => {
     const path = place('elsewhere.safetensors');
     await writeSafetensors(path, [{ name: 'x', dtype: 'F32', shape: [500, dIn], data: plantedFrames({ seed: seed + 1, dIn, features: 20, active: 2 }, 500) }]);
     const other = await openTensorSource(path);
-    await assert.rejects(trainRun(options('data', { resume: true, source: other })), coded('config', /activations\.hook was "x\.safetensors" and is "elsewhere\.safetensors"; activations\.dataSha256 was "[0-9a-f]{64}" and is /));
+    await assert.rejects(trainRun(options('data', { resume: true, source: other })), fails('config', /activations\.hook was "x\.safetensors" and is "elsewhere\.safetensors"; activations\.dataSha256 was "[0-9a-f]{64}" and is /));
     await other.close();
   });
 
@@ -290,7 +285,7 @@ describe('resuming', () => {
     const names = readdirSync(checkpoints);
     rmSync(join(checkpoints, names[0]!, 'state.json'));
     writeFileSync(join(checkpoints, names[1]!, 'state.json'), '{');
-    await assert.rejects(trainRun(options('hopeless', { resume: true })), coded('file-damaged', /step-\d+.*state\.json is not JSON; no such file.*: no checkpoint in .*hopeless is whole: train anew into another folder$/));
+    await assert.rejects(trainRun(options('hopeless', { resume: true })), fails('file-damaged', /step-\d+.*state\.json is not JSON; no such file.*: no checkpoint in .*hopeless is whole: train anew into another folder$/));
     assert.deepEqual(readdirSync(checkpoints), names);
   });
 
@@ -308,7 +303,7 @@ test('frames that are all alike, and centring with a row normalisation, are refu
   const path = place('constant.safetensors');
   await writeSafetensors(path, [{ name: 'x', dtype: 'F32', shape: [64, dIn], data: new Float32Array(64 * dIn).fill(2) }]);
   const constant = await openTensorSource(path);
-  await assert.rejects(trainRun(options('constant', { source: constant })), coded('config', /the frames have a spread of 0: nothing can be learned from frames that are all alike$/));
+  await assert.rejects(trainRun(options('constant', { source: constant })), fails('config', /the frames have a spread of 0: nothing can be learned from frames that are all alike$/));
   await constant.close();
-  await assert.rejects(trainRun(options('centred', { sae: topkConfig({ d_in: dIn, d_sae: dSae, k: 4, normalize_activations: 'layer_norm' }) })), coded('config', /centred frames and normalize_activations layer_norm cannot be folded/));
+  await assert.rejects(trainRun(options('centred', { sae: topkConfig({ d_in: dIn, d_sae: dSae, k: 4, normalize_activations: 'layer_norm' }) })), fails('config', /centred frames and normalize_activations layer_norm cannot be folded/));
 });

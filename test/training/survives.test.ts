@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type FrameSource, openTensorSource } from '../../src/activations/index.ts';
-import { CochleaError } from '../../src/errors.ts';
 import { writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { topkConfig, type TopkConfig } from '../../src/sae/index.ts';
 import { type ManyOptions, planLine, planRun, type RunOptions, trainerConfig, trainMany, trainRun } from '../../src/training/index.ts';
 import { refuseTooLarge } from '../../src/training/memory-plan.ts';
+import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { plantedFrames } from '../support/planted.ts';
 
@@ -49,12 +49,6 @@ function options(gpu: Gpu, out: string, given: Partial<RunOptions> = {}): RunOpt
     centre: true, bufferRows: 2 * batch, shuffle: true, logEvery: 1, checkpointEvery: 6, ...given,
   };
 }
-
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 async function withGpu(given: Parameters<typeof Gpu.open>[0], use: (gpu: Gpu) => Promise<void>): Promise<void> {
   const gpu = await Gpu.open(given);
@@ -109,7 +103,7 @@ describe('a run whose device is lost', () => {
 
   test('again and again without getting on stops; the same command with resume goes on, and goes on counting', async () => {
     await assert.rejects(trainRun(options(plain, 'stuck', { source: watched((n) => n > 13 && plain.device.destroy()) })),
-      coded('gpu-lost', /^the GPU device was lost \(.*\), for the 4th time after step 12: a smaller batch size /));
+      fails('gpu-lost', /^the GPU device was lost \(.*\), for the 4th time after step 12: a smaller batch size /));
     assert.deepEqual(recordOf('stuck')['recoveries'], { device_lost: 3, out_of_memory: 0 });
     await plain.reopen();
     const { recoveries } = await trainRun(options(plain, 'stuck', { source: watched(() => {}), resume: true }));
@@ -125,7 +119,7 @@ describe('memory', () => {
 
   test('that the start takes is refused with the sum that shows why, and nothing stays allocated or written', async () => {
     await withGpu({ memoryBytes: planned() - 1 }, async (gpu) => {
-      await assert.rejects(trainRun(options(gpu, 'never')), coded('gpu-memory',
+      await assert.rejects(trainRun(options(gpu, 'never')), fails('gpu-memory',
         /^training 72 latents .* does not fit on .*; the run takes .* on the GPU: parameters .* \(W_.*\), gradients .*, moments .*, activations .* \(pre-activations .*\), batch .*buffers of up to .*: lower d_sae or the batch size$/));
       assert.equal(gpu.allocatedBytes, 0);
       await gpu.allocate('something smaller', () => gpu.tensor({ label: 'small', dtype: 'f32', rows: 1, columns: 1000 }));
@@ -142,7 +136,7 @@ describe('memory', () => {
       plain.adapter.software = true;
       const needed = plan.gpuBytes + plan.mixingBytes + plan.readBackBytes;
       refuseTooLarge(plain, plan, needed);
-      assert.throws(() => refuseTooLarge(plain, plan, needed - 1), coded('gpu-memory', /^the run takes .* for what is read back to be written; .*, all in the machine's own memory, of which .* are free: lower d_sae or the batch size$/));
+      assert.throws(() => refuseTooLarge(plain, plan, needed - 1), fails('gpu-memory', /^the run takes .* for what is read back to be written; .*, all in the machine's own memory, of which .* are free: lower d_sae or the batch size$/));
       plain.adapter.software = false;
       refuseTooLarge(plain, plan, 0);
     } finally {
@@ -153,7 +147,7 @@ describe('memory', () => {
   test('that one binding does not take is refused by name, with the sum, before anything is read', async () => {
     await withGpu({ maxBindingBytes: 4096 }, async (gpu) => {
       const unread: FrameSource = { ...watched(() => assert.fail('a batch was read')), statistics: () => assert.fail('statistics were read') };
-      await assert.rejects(trainRun(options(gpu, 'unbound', { source: unread })), coded('gpu-memory', /^step records \(8\.0 KiB\) cannot be bound in one piece: the run takes .*, of which it binds 4\.0 KiB at a time: lower /));
+      await assert.rejects(trainRun(options(gpu, 'unbound', { source: unread })), fails('gpu-memory', /^step records \(8\.0 KiB\) cannot be bound in one piece: the run takes .*, of which it binds 4\.0 KiB at a time: lower /));
       assert.equal(gpu.allocatedBytes, 0);
     });
   });
@@ -173,7 +167,7 @@ describe('memory', () => {
         if (n === 3) gpu.tensor({ label: 'of another', dtype: 'f32', rows: 1, columns: 2 ** 16 });
       };
       await assert.rejects(trainRun(options(gpu, 'again', { source: watched(hoard) })),
-        coded('gpu-memory', /^the GPU reported: no memory for of another: .*; the run takes .* on the GPU: parameters .*: lower d_sae or the batch size$/));
+        fails('gpu-memory', /^the GPU reported: no memory for of another: .*; the run takes .* on the GPU: parameters .*: lower d_sae or the batch size$/));
     });
   });
 });

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type FrameSource, openTensorSource } from '../../src/activations/index.ts';
-import { CochleaError } from '../../src/errors.ts';
 import { readSaelensFolder, writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
@@ -13,6 +12,7 @@ import { readCheckpoint } from '../../src/training/checkpoint.ts';
 import { inputTransform, type RunOptions, trainerConfig, trainRun } from '../../src/training/index.ts';
 import { until } from '../../src/training/run.ts';
 import { columnSums, rowNorms } from '../oracle/matrix.ts';
+import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { normals } from '../support/numbers.ts';
 import { smallSae } from '../support/small-sae.ts';
@@ -42,11 +42,6 @@ const options = (out: string, given: Partial<RunOptions> = {}): RunOptions => ({
   gpu, source, out: place(out), sae: transcoder('expected_average_only_in'), training: trainerConfig({ train_batch_size_samples: 30, total_training_samples: 240, lr: 1e-3, seed }),
   centre: true, bufferRows: 90, shuffle: true, ...given,
 });
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
 
 test('targets are centred and scaled by the rules of frames, with a mean and a scale of their own', async () => {
   const moments = (values: Float32Array, columns: number) => {
@@ -84,11 +79,11 @@ test('what is written has the width of the source\'s targets and says where they
 test('a checkpoint keeps the mean and the scale of targets; a run on other targets does not go on from it', async () => {
   const stop = new AbortController();
   const stopped = trainRun(options('stopped', { signal: stop.signal, checkpointEvery: 2, onProgress: ({ metrics }) => metrics.step >= 3 && stop.abort() }));
-  await assert.rejects(stopped, coded('interrupted', /./));
+  await assert.rejects(stopped, fails('interrupted', /./));
   const { checkpoint } = (await readCheckpoint(place('stopped')))!;
   assert.deepEqual(checkpoint.saes.get('')!.input, await inputTransform(source, transcoder('expected_average_only_in'), true));
   const others = await openTensorSource(place('pair.safetensors'), { target: 'x' });
-  await assert.rejects(trainRun(options('stopped', { source: others, resume: true })), coded('config', /sae\.d_out was 4 and is 6; target\.hook was "pair\.safetensors: y" and is "pair\.safetensors: x"/));
+  await assert.rejects(trainRun(options('stopped', { source: others, resume: true })), fails('config', /sae\.d_out was 4 and is 6; target\.hook was "pair\.safetensors: y" and is "pair\.safetensors: x"/));
   await others.close();
   await trainRun(options('stopped', { resume: true }));
   await trainRun(options('undisturbed'));
@@ -98,7 +93,7 @@ test('a checkpoint keeps the mean and the scale of targets; a run on other targe
 test('frames without targets are refused before anything is read or written', async () => {
   const frames = await openTensorSource(place('pair.safetensors'));
   const unread: FrameSource = { ...frames, statistics: () => assert.fail('statistics'), chunks: () => assert.fail('chunks') };
-  await assert.rejects(trainRun(options('none', { source: unread })), coded('config',
+  await assert.rejects(trainRun(options('none', { source: unread })), fails('config',
     /^a transcoder needs targets, and the frames of pair\.safetensors have none: extract them with --target-hook, or give a \.safetensors file with tensors `x` and `y`$/));
   await frames.close();
 });
@@ -106,7 +101,7 @@ test('frames without targets are refused before anything is read or written', as
 test('targets that are all alike are refused', async () => {
   await writeSafetensors(place('flat.safetensors'), [{ name: 'x', dtype: 'F32', shape: [rows, dIn], data: x }, { name: 'y', dtype: 'F32', shape: [rows, 2], data: new Float32Array(2 * rows).fill(3) }]);
   const flat = await openTensorSource(place('flat.safetensors'), { target: 'y' });
-  await assert.rejects(trainRun(options('flat', { source: flat })), coded('config', /^the targets have a spread of 0: nothing can be learned from targets that are all alike$/));
+  await assert.rejects(trainRun(options('flat', { source: flat })), fails('config', /^the targets have a spread of 0: nothing can be learned from targets that are all alike$/));
   await flat.close();
 });
 

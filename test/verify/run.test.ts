@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openTensorSource } from '../../src/activations/index.ts';
-import { CochleaError } from '../../src/errors.ts';
 import { writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { shaders } from '../../src/kernels/index.ts';
@@ -13,6 +12,7 @@ import { saeConfig } from '../../src/sae/index.ts';
 import { type ManifestContent, readManifest, type RunOptions, trainerConfig, trainRun } from '../../src/training/index.ts';
 import { verifyRun } from '../../src/verify/index.ts';
 import { cochlea } from '../support/cli.ts';
+import { fails } from '../support/fails.ts';
 import { plantedFrames } from '../support/planted.ts';
 
 const dIn = 8, batch = 32, steps = 20, seed = 20261122;
@@ -55,12 +55,6 @@ function changed(out: string, change: (manifest: ManifestContent) => void): stri
   return place(out);
 }
 
-const coded = (code: string, line: RegExp) => (error: unknown): boolean => {
-  assert.ok(error instanceof CochleaError, String(error));
-  assert.deepEqual([error.code, line.test(error.line)], [code, true], error.line);
-  return true;
-};
-
 test('a manifest says what the bits of a run depend on, and what its first steps left', async () => {
   const { seed: own, mixing_seed, data_sha256, environments, digests } = await readManifest(place('whole'));
   assert.deepEqual([own, mixing_seed, data_sha256], [seed, seed, source.info.dataSha256]);
@@ -76,7 +70,7 @@ test('a run that was stopped and resumed leaves the manifest of one that was not
     const out = `stopped after ${stop}`;
     const controller = new AbortController();
     const stopped = { signal: controller.signal, onProgress: ({ metrics }: { metrics: { step: number } }) => void (metrics.step >= stop && controller.abort()) };
-    await assert.rejects(trainRun(options(out, stopped)), coded('interrupted', /stopped after step/));
+    await assert.rejects(trainRun(options(out, stopped)), fails('interrupted', /stopped after step/));
     // What a kill between two writes leaves: digests of steps that the newest checkpoint has not seen.
     const ahead = JSON.parse(text(out)) as ManifestContent;
     writeFileSync(place(out, 'manifest.json'), JSON.stringify({ ...ahead, digests: { ...ahead.digests, 16: 'f'.repeat(16), 100: 'f'.repeat(16) } }));
@@ -108,17 +102,17 @@ test('a digest that differs is told by the steps between which it parted', async
 });
 
 test('a run without a manifest, with a damaged one, without a digest so early and on other frames is refused', async () => {
-  await assert.rejects(verifyRun(gpu, place('nothing'), source, { steps: 4 }), coded('file-missing', /holds no run.json/));
+  await assert.rejects(verifyRun(gpu, place('nothing'), source, { steps: 4 }), fails('file-missing', /holds no run.json/));
   const none = changed('none', () => {});
   rmSync(join(none, 'manifest.json'));
-  await assert.rejects(verifyRun(gpu, none, source, { steps: 4 }), coded('file-missing', /has no manifest.json/));
+  await assert.rejects(verifyRun(gpu, none, source, { steps: 4 }), fails('file-missing', /has no manifest.json/));
   writeFileSync(join(none, 'manifest.json'), '{"format":');
-  await assert.rejects(verifyRun(gpu, none, source, { steps: 4 }), coded('file-damaged', /is no manifest of a run/));
+  await assert.rejects(verifyRun(gpu, none, source, { steps: 4 }), fails('file-damaged', /is no manifest of a run/));
   const late = changed('late', (manifest) => void (manifest.digests = {}));
-  await assert.rejects(verifyRun(gpu, late, source, { steps: 4 }), coded('config', /no digest of its first 4 steps/));
+  await assert.rejects(verifyRun(gpu, late, source, { steps: 4 }), fails('config', /no digest of its first 4 steps/));
   await writeFrames(place('other.safetensors'), seed + 1);
   const other = await openTensorSource(place('other.safetensors'));
-  await assert.rejects(verifyRun(gpu, place('whole'), other, { steps: 4 }), coded('config', /trained on other frames: .* by --data/));
+  await assert.rejects(verifyRun(gpu, place('whole'), other, { steps: 4 }), fails('config', /trained on other frames: .* by --data/));
   await other.close();
 });
 

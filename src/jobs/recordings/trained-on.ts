@@ -37,7 +37,9 @@ export function checkFrames(sae: SAE, { model, modelSha256, hook, dIn, frameRate
   if (dIn !== sae.dIn) throw new CochleaError('config', `${hook} of ${model} has ${dIn} numbers per frame, the SAE has d_in ${sae.dIn}`, 'take the model and hook point that the SAE was trained on');
   const { frame_rate: rate, model_sha256: sha256, hook_name: ownHook, model_name: ownModel } = sae.config.metadata;
   const says = (value: unknown): value is string => typeof value === 'string' && value !== '';
-  if (says(sha256) && sha256 !== modelSha256) onNotice?.(`the SAE was trained on another file of ${says(ownModel) ? ownModel : 'the model'} than ${model} is now`);
+  if (says(sha256) && sha256 !== modelSha256) {
+    onNotice?.(says(ownModel) && ownModel !== model ? `the SAE was trained on ${ownModel}, and these frames are of ${model}` : `the SAE was trained on another file of ${model} than is there now`);
+  }
   if (says(ownHook) && ownHook !== hook) onNotice?.(`the SAE was trained at ${ownHook}, and these frames are of ${hook}`);
   if (typeof rate === 'number' && rate !== frameRate) {
     onNotice?.(`the SAE was trained on ${rate} rows a second, and these are ${frameRate}: give the --pool-seconds that its frames were made with`);
