@@ -14,7 +14,7 @@ import { inOrder } from '../src/activations/index.ts';
 import { loadClip } from '../src/audio/index.ts';
 import { chooseBackend } from '../src/encoders/index.ts';
 import { CochleaError } from '../src/errors.ts';
-import { type AudioOptions, openAudio } from '../src/jobs/audio.ts';
+import { type AudioOptions, openAudio } from '../src/jobs/recordings/audio.ts';
 import { runtime } from '../src/runtime/index.ts';
 import { enter } from './entry.ts';
 import { type Spread, spreadOf } from './timing.ts';

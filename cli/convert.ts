@@ -14,6 +14,7 @@ interface Flags extends OutputOptions {
 export function convertCommand(): Command {
   const list = (title: string, entries: readonly { name: string; title: string }[]): string => `\n${title}\n${entries.map((entry) => `  ${entry.name.padEnd(24)}${entry.title}`).join('\n')}\n`;
   return new Command('convert')
+    .summary('Write an SAE in the form of another project')
     .description('Write an SAE of any published form in another form')
     .argument('<in>', 'folder of the SAE, or its file where a folder holds one SAE per file')
     .argument('<out>', 'folder to write')

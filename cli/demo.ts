@@ -8,6 +8,7 @@ import { packageFolder, version } from './support/version.ts';
 
 export function demoCommand(): Command {
   return new Command('demo')
+    .summary('Go the whole way on speech that comes along: activations, an SAE, scores, a page to listen to')
     .description('The whole way in some three minutes: recordings, activations, a trained SAE, scores, and a page to listen to')
     .option('--out <folder>', 'folder for everything it makes', 'cochlea-demo')
     .option('--quiet', 'print nothing but errors')

@@ -5,6 +5,7 @@ import { openOutput, type OutputOptions, table } from './support/console.ts';
 
 export function devicesCommand(): Command {
   return new Command('devices')
+    .summary('Show the adapter that everything will run on, and its limits')
     .description('Show the adapter that everything will run on, what was looked at, and its limits')
     .option('--json', 'print one JSON object')
     .action(async (options: OutputOptions) => {

@@ -5,6 +5,7 @@ import { openGpu } from './support/gpu.ts';
 
 export function encodeCommand(): Command {
   return new Command('encode')
+    .summary('Write feature activations and reconstructions of frames')
     .description('Feature activations and reconstructions of frames, as tensors `feature_acts` and `recon`')
     .argument('<sae>', 'folder of an SAE')
     .argument('<in>', 'frames: an activation store, a .safetensors file with tensor `x` [rows, d_in], a .npy file, or a folder of such files or of a dataset')

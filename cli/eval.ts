@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
-import { architectureOf, behaviourMetrics, CochleaError, evaluate, type Evaluation, type Gpu, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind } from '../src/index.ts';
+import { architectureOf, behaviourMetrics, checkFrames, CochleaError, evaluate, type Evaluation, type Gpu, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind, trainedOn, trainedToward } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { describeBehaviour } from './support/behaviour.ts';
-import { exactlyOne, fetchLine, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
 
@@ -16,12 +16,13 @@ interface Flags extends OutputOptions, AudioFlags {
 
 export function evalCommand(): Command {
   return withAudioOptions(new Command('eval')
+    .summary('Score an SAE on held-out frames, or by what the model still does with its reconstructions')
     .description('Score an SAE on frames it was not trained on')
     .argument('<sae>', 'folder of an SAE')
     .option('--activations <path>', 'held-out frames: a store, a .safetensors file with tensor `x` (for a transcoder also `y`), a .npy file, or a folder of such files or of a dataset'))
     .option('--behaviour', 'run the rest of the model on the SAE\'s reconstructions of --audio, and score what it still does')
     .addOption(new Option('--targets <kind>', 'with --behaviour: what its tokens are, the clips\' label `text` or the untouched model\'s own words (text where all clips have one, else own)').choices(['text', 'own']))
-    .option('--language <code>', 'with --behaviour, of models that hear several: the language spoken, as in en')
+    .option('--language <code>', 'with --behaviour, of a multilingual Whisper: the language spoken, as in en (else the model finds it)')
     .option('--seed <n>', 'seed of the bootstrap', wholeNumber(0), 0)
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
@@ -34,7 +35,6 @@ export function evalCommand(): Command {
       + '\nModel and hooks default to those that the SAE was trained on.')
     .action(async (folder: string, flags: Flags) => {
       checkFlags(flags);
-      exactlyOne(['--activations', flags.activations], ['--audio', flags.audio]);
       const output = openOutput(flags);
       if (flags.behaviour) return evalBehaviour(folder, flags, output);
       const gpu = await openGpu(output);
@@ -57,13 +57,17 @@ export function evalCommand(): Command {
 
 const defined = (metrics: readonly { name: string; unit: string; definition: string }[]): string => metrics.map(({ name, unit, definition }) => `  ${name} (${unit}): ${definition}`).join('\n');
 
-function checkFlags({ behaviour, activations, poolSeconds, targetHook, targets, language }: Flags): void {
+function checkFlags({ behaviour, activations, audio, poolSeconds, targetHook, backend, workers, targets, language }: Flags): void {
   const refuse = (flag: string, why: string): never => {
     throw new CochleaError('usage', `${flag} ${behaviour ? 'and --behaviour exclude each other' : 'is of --behaviour alone'}`, why);
   };
   if (behaviour && activations !== undefined) refuse('--activations', 'the model has to hear the recordings: give --audio');
   if (behaviour && poolSeconds !== undefined) refuse('--pool-seconds', 'pooled rows cannot take the place of frames');
   if (behaviour && targetHook !== undefined) refuse('--target-hook', 'what a transcoder gives cannot take the place of what it was given');
+  if (behaviour && workers !== undefined) refuse('--workers', 'the two parts of the model run in one session each: --threads says how many threads they have');
+  if (behaviour && (backend === 'native' || backend === 'gpu')) refuse(`--backend ${backend}`, 'the two parts of the model run in the wasm build of ONNX Runtime, where they give the bits of the whole');
+  if (behaviour && audio === undefined) throw new CochleaError('usage', '--behaviour needs --audio', 'the model has to hear recordings');
+  if (!behaviour) exactlyOne(['--activations', activations], ['--audio', audio]);
   if (!behaviour && targets !== undefined) refuse('--targets', 'give --behaviour, or leave it away');
   if (!behaviour && language !== undefined) refuse('--language', 'give --behaviour, or leave it away');
 }
@@ -73,9 +77,7 @@ async function evalBehaviour(folder: string, flags: Flags, output: Output): Prom
   const gpu = await openGpu(output);
   try {
     const report = await scoreBehaviour({
-      gpu, sae: folder, audio: flags.audio!, signal, seed: flags.seed, model: flags.model, hook: flags.hook, threads: flags.threads, language: flags.language, targets: flags.targets,
-      ...(flags.select && { select: flags.select }), ...(flags.take === undefined ? {} : { take: flags.take }), ...(flags.strict === undefined ? {} : { strict: flags.strict }),
-      onNotice: (line) => output.notice(line),
+      ...flags, ...listeners(output), gpu, sae: folder, audio: flags.audio!, signal,
       onProgress: ({ pass, clip, clips }) => output.progress(pass === 'survey' ? `listening: clip ${clip} of ${clips}` : `the rest of the model: clip ${clip} of ${clips}`),
     });
     output.result(describeBehaviour(report), report);
@@ -89,19 +91,15 @@ async function openFrames(gpu: Gpu, sae: SAE, target: boolean, flags: Flags, out
     const source = await openActivations(flags.activations, { target });
     return { chunks: source.chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => source.close() };
   }
-  const trainedOn = (flag: '--model' | '--hook' | '--target-hook', given: string | undefined, key: string): string => {
-    const known = given ?? sae.config.metadata[key];
-    if (typeof known !== 'string' || known === '') throw new CochleaError('usage', `the SAE does not say which ${flag.slice(2).replace('-', ' ')} it was trained on`, `give ${flag}`);
-    return known;
-  };
+  const { onNotice, onFetch } = listeners(output);
   const audio = await openAudio({
-    ...flags, gpu, onFetch: (progress) => output.progress(fetchLine(progress)), audio: flags.audio!, model: trainedOn('--model', flags.model, 'model_name'), hook: trainedOn('--hook', flags.hook, 'hook_name'),
-    ...(target && { targetHook: trainedOn('--target-hook', flags.targetHook, 'hook_name_out') }),
-    onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
+    ...flags, ...trainedOn(sae, flags), ...(target && { targetHook: trainedToward(sae, flags.targetHook) }), gpu, audio: flags.audio!, onNotice, onFetch, onEncoder: onNotice,
   });
-  const trained = sae.config.metadata['frame_rate'];
-  if (typeof trained === 'number' && trained !== audio.info.frameRate) {
-    output.notice(`the SAE was trained on ${trained} rows a second, and these are ${audio.info.frameRate}: give the --pool-seconds that its frames were made with`);
+  try {
+    checkFrames(sae, audio.info, onNotice);
+  } catch (error) {
+    await audio.close();
+    throw error;
   }
   return { chunks: audio.source().chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => audio.close() };
 }

@@ -7,6 +7,7 @@ type Flags = OutputOptions & Required<Pick<ExportOptions, 'to' | 'dtype'>> & { c
 
 export function exportCommand(): Command {
   return new Command('export')
+    .summary('Write activations for Python: a dataset, .safetensors or .npy files')
     .description('Write activations for Python: as a dataset that SAELens trains on, or as .safetensors or .npy files')
     .argument('<activations>', 'an activation store (with a second hook point both are written), or anything else that train takes as --activations')
     .argument('<out>', 'folder to write')

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { extractActivations, type FrameStatistics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { duration, fetchLine, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
+import { duration, interruptSignal, listeners, openOutput, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { requireOptions } from './support/options.ts';
 
@@ -9,6 +9,7 @@ type Flags = OutputOptions & Required<Pick<AudioFlags, 'audio' | 'model' | 'hook
 
 export function extractCommand(): Command {
   const command = withAudioOptions(new Command('extract')
+    .summary('Store the activations of recordings at a hook point, or two')
     .description('Run recordings through a model up to a hook point, or two, and store the activations'))
     .option('--out <folder>', 'folder of the activation store')
     .addOption(new Option('--dtype <dtype>', 'how frames are stored').choices(['f32', 'f16']).default('f32'))
@@ -21,11 +22,10 @@ export function extractCommand(): Command {
       const { config: _, quiet: _quiet, json: _json, ...options } = flags as Flags & { config?: string };
       const gpu = flags.backend === 'gpu' ? await openGpu(output) : undefined;
       const result = await extractActivations({
-        ...options, ...(gpu && { gpu }), signal: interruptSignal(), onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
+        ...options, ...listeners(output), gpu, signal: interruptSignal(), onEncoder: (line) => output.notice(line),
         onProgress: ({ clips, clipsDone, frames, seconds, speed }) => {
           output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
         },
-        onFetch: (progress) => output.progress(fetchLine(progress)),
       }).finally(() => gpu?.dispose());
       const { clips, frames, seconds, elapsed, skipped, statistics, targetStatistics } = result;
       output.result([

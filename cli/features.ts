@@ -1,10 +1,10 @@
 import { basename, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { type ClipFeatures, type ClipLatent, clipFeatures, CochleaError, type FeaturesResult, type LatentOrder, latentOrders, runtime, SAE } from '../src/index.ts';
-import { type AudioFlags, modelHelp, offlineHelp } from './support/audio-options.ts';
-import { fetchLine, interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
+import { type AudioFlags, audioHelp, withClipOptions, withOwnModel, withWorkers } from './support/audio-options.ts';
+import { interruptSignal, listeners, openOutput, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
-import { labelValue, nonNegativeNumber, positiveNumber, wholeNumber, wholeNumbers } from './support/options.ts';
+import { nonNegativeNumber, positiveNumber, wholeNumber, wholeNumbers } from './support/options.ts';
 
 interface Flags extends OutputOptions, Omit<AudioFlags, 'audio' | 'targetHook'> {
   top?: number;
@@ -31,24 +31,19 @@ The object of --json: sae; model, modelSha256, hook, frameRate (frames per secon
     runs       [from, to, peak] of each run of consecutive firing frames, in order of time: the second of its first frame, that of the frame behind its last, its peak`;
 
 export function featuresCommand(): Command {
-  return new Command('features')
+  const command = new Command('features')
+    .summary('Show what an SAE hears in recordings, and when: a table, JSON or a page')
     .description('What an SAE hears in a recording, and when: its top latents over time, as a table, JSON or a page with spectrogram and sound')
     .argument('<sae>', 'folder of an SAE')
-    .argument('<clip...>', 'sound files, folders of them (searched whole), or manifests (.csv, .jsonl)')
+    .argument('<clip...>', audioHelp)
     .option('--top <n>', 'at most so many latents of each clip (20)', wholeNumber(1))
     .addOption(new Option('--by <order>', 'which come first (peak); defined below').choices(Object.keys(latentOrders)))
     .option('--latents <list>', 'these latents instead, as 3,17', wholeNumbers)
     .option('--start <s>', 'hear each clip only from here, in seconds from its beginning', nonNegativeNumber)
     .option('--end <s>', 'hear each clip only up to here, in seconds from its beginning', positiveNumber)
-    .option('--html <file>', 'write a page: spectrogram, sound, and the latents\' activations under it; it works without a network')
-    .option('--model <model>', `instead of the model that the SAE was trained on: ${modelHelp}`)
-    .option('--hook <hook>', 'instead of the hook point that the SAE was trained on')
-    .option('--select <label=value>', 'only clips with this label in the manifest (may be repeated)', labelValue)
-    .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
-    .option('--pool-seconds <n>', 'one row for so many seconds of sound, for an SAE that was trained so', positiveNumber)
-    .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
-    .option('--strict', 'stop at the first recording that cannot be used, instead of skipping and counting it')
-    .option('--offline', offlineHelp)
+    .option('--html <file>', 'write a page: spectrogram, sound, and the latents\' activations under it; it works without a network');
+  return withWorkers(withClipOptions(withOwnModel(command))
+    .option('--pool-seconds <n>', 'one row for so many seconds of sound, for an SAE that was trained so', positiveNumber))
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object')
@@ -63,9 +58,8 @@ export function featuresCommand(): Command {
         const sae = await SAE.load(gpu, folder);
         const name = basename(resolve(folder));
         const { html: page, ...result } = await clipFeatures({
-          ...options, audio, sae, choice: latents ? { latents } : { top: top ?? 20, by: by ?? 'peak' }, signal: interruptSignal(),
-          ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }), ...(html === undefined ? {} : { page: { sae: name } }),
-          onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)), onProgress: ({ clips, clipsDone }) => output.progress(`clip ${clipsDone} of ${clips}`),
+          ...options, ...listeners(output), gpu, audio, sae, choice: latents ? { latents } : { top: top ?? 20, by: by ?? 'peak' }, signal: interruptSignal(), start, end, page: html === undefined ? undefined : { sae: name },
+          onProgress: ({ clips, clipsDone }) => output.progress(`clip ${clipsDone} of ${clips}`),
         });
         if (html !== undefined && page !== undefined) await runtime.files.write(html, page);
         output.result(described(result, html), { sae: folder, ...result, clips: result.clips.map(listed), ...(html === undefined ? {} : { html }) });

@@ -1,19 +1,18 @@
 import { Command } from 'commander';
 import { listHooks, locateModel } from '../src/index.ts';
-import { modelHelp, offlineHelp } from './support/audio-options.ts';
-import { fetchLine, openOutput, type OutputOptions, table } from './support/console.ts';
+import { modelHelp, withOffline } from './support/audio-options.ts';
+import { listeners, openOutput, type OutputOptions, table } from './support/console.ts';
 
 export function hooksCommand(): Command {
-  return new Command('hooks')
+  return withOffline(new Command('hooks')
+    .summary('List the hook points of a model')
     .description('List the hook points of a model: their names, the tensors behind them, their shapes')
-    .argument('<model>', modelHelp)
-    .option('--offline', offlineHelp)
+    .argument('<model>', modelHelp))
     .option('--json', 'print one JSON object')
     .action(async (model: string, options: OutputOptions & { offline?: boolean }) => {
       const output = openOutput(options);
-      const onNotice = (line: string): void => output.notice(line);
-      const path = await locateModel(model, { offline: options.offline, onNotice, onFetch: (progress) => output.progress(fetchLine(progress)) });
-      const found = await listHooks(path, onNotice);
+      const told = listeners(output);
+      const found = await listHooks(await locateModel(model, { offline: options.offline, ...told }), told.onNotice);
       // Exporters name a size that varies, some by the formula of how it follows from the length of the sound.
       const size = (d: number | string): string => (typeof d === 'number' || /^\w{1,16}$/.test(d) ? String(d) : 'frames');
       const written = (shape: readonly (number | string)[]): string => (shape.length > 0 ? `[${shape.map(size).join(', ')}]` : '');

@@ -4,6 +4,7 @@ import { openOutput, type OutputOptions, table } from './support/console.ts';
 
 export function infoCommand(): Command {
   return new Command('info')
+    .summary('Show what a folder holds: an SAE, a training run, or activations')
     .description('What a folder holds: an SAE, a training run, or an activation store')
     .argument('<folder>')
     .option('--json', 'print one JSON object')

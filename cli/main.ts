@@ -12,12 +12,12 @@ import { featuresCommand } from './features.ts';
 import { hooksCommand } from './hooks.ts';
 import { infoCommand } from './info.ts';
 import { modelsCommand } from './models.ts';
+import { profileCommand } from './profile.ts';
 import { publishCommand } from './publish.ts';
 import { pullCommand } from './pull.ts';
 import { recipesCommand } from './recipes.ts';
 import { steerCommand } from './steer.ts';
 import { tensorboardCommand } from './tensorboard.ts';
-import { profileCommand } from './profile.ts';
 import { trainCommand } from './train.ts';
 import { transcribeCommand } from './transcribe.ts';
 import { verifyCommand } from './verify.ts';
@@ -31,11 +31,22 @@ const program = new Command('cochlea')
   .option('--verbose', 'show the stack of an error')
   .enablePositionalOptions()
   .exitOverride()
+  .commandsGroup('Start:')
+  .configureHelp({ subcommandTerm: (command) => command.name() })
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) })
   .hook('preAction', (_, command) => applyConfigFile(command));
 
-for (const command of [demoCommand, devicesCommand, modelsCommand, hooksCommand, extractCommand, exportCommand, recipesCommand, trainCommand, evalCommand, steerCommand, encodeCommand, featuresCommand, transcribeCommand, profileCommand, verifyCommand, infoCommand, pullCommand, publishCommand, convertCommand, tensorboardCommand]) {
-  program.addCommand(command().copyInheritedSettings(program).option('--verbose', 'show the stack of an error'));
+/** In the order in which they are used. */
+const commands: Record<string, (() => Command)[]> = {
+  'Start:': [demoCommand, devicesCommand],
+  'Models and frames:': [modelsCommand, hooksCommand, extractCommand, exportCommand],
+  'Training:': [recipesCommand, trainCommand, tensorboardCommand],
+  'What an SAE does:': [evalCommand, featuresCommand, steerCommand, transcribeCommand, encodeCommand, infoCommand],
+  'Published SAEs:': [pullCommand, publishCommand, convertCommand],
+  'The engine:': [profileCommand, verifyCommand],
+};
+for (const [group, made] of Object.entries(commands)) {
+  for (const command of made) program.addCommand(command().copyInheritedSettings(program).helpGroup(group).option('--verbose', 'show the stack of an error'));
 }
 
 surviveClosedOutput();

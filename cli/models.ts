@@ -4,6 +4,7 @@ import { openOutput, type OutputOptions, table } from './support/console.ts';
 
 export function modelsCommand(): Command {
   return new Command('models')
+    .summary('List the models known by name')
     .description('List the models known by name, and where each comes from; a path to any .onnx encoder works as well')
     .option('--json', 'print one JSON object')
     .action((options: OutputOptions) => {

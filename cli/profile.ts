@@ -4,8 +4,8 @@ import { Profiler } from '../src/gpu/index.ts';
 import { ensureAdapter } from '../src/runtime/adapters.ts';
 import { compareProfiles, encodeWork, type GpuProfile, measure, profileExtraction, readProfile, roofline, type Timeline, traceOf, trainingWork } from '../src/profile/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
-import { backendOption } from './support/audio-options.ts';
-import { fetchLine, openOutput, type Output, type OutputOptions } from './support/console.ts';
+import { audioHelp, backendOption, modelHelp, withOffline } from './support/audio-options.ts';
+import { listeners, openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { pinVariants, withVariantOption } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
 import { describeComparison, describeExtraction, describeProfile } from './support/profile-text.ts';
@@ -21,6 +21,7 @@ interface Flags extends OutputOptions, TrainingFlags {
   activations?: string;
   sae?: string;
   model?: string;
+  offline?: boolean;
   hook?: string;
   audio?: string[];
   take?: number;
@@ -33,16 +34,17 @@ interface Flags extends OutputOptions, TrainingFlags {
 }
 
 export function profileCommand(): Command {
-  const command = new Command('profile')
+  const command = withOffline(new Command('profile')
+    .summary('Show where the time goes: in training, encoding or extraction')
     .description('Show where the time goes: of training (on made-up frames unless told), of encoding with --sae, of extraction with --model')
     .option('--d-in <n>', 'numbers of a made-up frame', wholeNumber(1))
     .option('--activations <path>', 'train on these frames instead: as for `train`')
     .option('--sae <folder>', 'profile this SAE encoding and reconstructing frames')
-    .option('--model <model>', 'profile extraction by this model, with --hook and --audio')
-    .option('--hook <hook>', 'as for `extract`')
-    .option('--audio <path...>', 'as for `extract`')
+    .option('--model <model>', `profile extraction by this model, with --hook and --audio: ${modelHelp}`)
+    .option('--hook <hook>', 'with --model: a name of `cochlea hooks MODEL`, or a tensor of the graph')
+    .option('--audio <path...>', `with --model: ${audioHelp}`))
     .option('--take <n>', 'only so many clips, spread evenly', wholeNumber(1))
-    .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
+    .option('--threads <n>', 'threads of the model (default: one per processor, at most 4)', wholeNumber(1))
     .addOption(backendOption(['auto', 'wasm', 'native']));
   return withVariantOption(withTrainingOptions(withArchitectureOptions(command)))
     .option('--batch-size <rows>', 'frames per step', wholeNumber(1), 4096)
@@ -92,13 +94,12 @@ async function profile(flags: Flags, command: Command): Promise<void> {
 }
 
 async function extraction(flags: Flags, output: Output): Promise<void> {
-  const { model, hook, audio, take, threads, backend } = flags;
+  const { model, offline, hook, audio, take, threads, backend } = flags;
   if (hook === undefined || audio === undefined) throw new CochleaError('usage', `--model needs ${hook === undefined ? '--hook' : '--audio'}`, 'see `cochlea hooks MODEL`');
   const gpuOnly = (['roofline', 'against', 'activations', 'dIn'] as const).find((name) => flags[name] !== undefined);
   if (gpuOnly !== undefined) throw new CochleaError('usage', `--${gpuOnly === 'dIn' ? 'd-in' : gpuOnly} says nothing about an extraction`, 'leave it away');
   const { profile: found, timeline } = await profileExtraction({
-    model: await locateModel(model!, { onNotice: (line) => output.notice(line), onFetch: (progress) => output.progress(fetchLine(progress)) }), hook, audio, cochlea: version(), onProgress: (line) => output.progress(line), ...(take === undefined ? {} : { take }), ...(threads === undefined ? {} : { threads }),
-    ...(backend === undefined ? {} : { backend }),
+    model: await locateModel(model!, { offline, ...listeners(output) }), hook, audio, take, threads, backend, cochlea: version(), onProgress: (line) => output.progress(line),
   });
   output.result([describeExtraction(found), ...await writeFiles(flags, timeline)].join('\n'), found);
 }

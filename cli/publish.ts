@@ -17,6 +17,7 @@ interface Flags extends OutputOptions {
 
 export function publishCommand(): Command {
   return new Command('publish')
+    .summary('Publish SAEs on the Hugging Face Hub, with a model card')
     .description('Publish SAEs on the Hugging Face Hub: SAELens\' layout, one folder each, with a model card')
     .argument('<folders...>', 'folders of SAEs, or of runs of many')
     .requiredOption('--repo <user/name>', 'repository; made where it is missing')

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { CochleaError, listSaes, pull, type PullResult, releases } from '../src/index.ts';
-import { fetchLine, interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
+import { interruptSignal, listeners, openOutput, type OutputOptions, table } from './support/console.ts';
 
 interface Flags extends OutputOptions {
   list?: boolean;
@@ -11,6 +11,7 @@ interface Flags extends OutputOptions {
 
 export function pullCommand(): Command {
   return new Command('pull')
+    .summary('Bring a published SAE from the Hugging Face Hub')
     .description('Bring a published SAE from the Hugging Face Hub into its cache folder')
     .argument('[release]', 'a release of the registry, or any repository ORGANISATION/NAME, with @REVISION or without')
     .argument('[id]', 'the SAE of it')
@@ -24,8 +25,8 @@ export function pullCommand(): Command {
       + '\nHF_ENDPOINT is another Hub. A download that was stopped goes on where it was; every file is compared with its hash.')
     .action(async (name: string | undefined, id: string | undefined, flags: Flags) => {
       const output = openOutput(flags);
-      const { revision, offline, all } = flags;
-      const asked = { revision, offline, signal: interruptSignal(), onNotice: (line: string) => output.notice(line) };
+      const { revision, offline, all } = flags, { onNotice, onFetch } = listeners(output);
+      const asked = { revision, offline, signal: interruptSignal(), onNotice };
       if (name === undefined) {
         if (!flags.list) throw new CochleaError('usage', 'no release is named', '`cochlea pull --list` shows those that are known');
         return output.result(releaseTable(), { releases });
@@ -35,9 +36,7 @@ export function pullCommand(): Command {
         const rows = found.saes.map((sae) => [sae.id, (sae.files.reduce((sum, { size }) => sum + size, 0) / 1e6).toFixed(1)]);
         return output.result([`${found.repo}, commit ${found.revision}, licence ${found.licence ?? 'not stated'}`, table([['SAE', 'MB'], ...rows])].join('\n'), found);
       }
-      const result = await pull(name, {
-        ...asked, id, all, onProgress: (progress) => output.progress(fetchLine(progress)),
-      });
+      const result = await pull(name, { ...asked, id, all, onProgress: onFetch });
       output.result(described(result), result);
     });
 }

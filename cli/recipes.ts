@@ -4,6 +4,7 @@ import { openOutput, type OutputOptions, table } from './support/console.ts';
 
 export function recipesCommand(): Command {
   return new Command('recipes')
+    .summary('List how published audio SAEs were trained, or show one whole')
     .description('List how published SAEs on audio models were trained, or show one whole: `train --recipe NAME` trains with it')
     .argument('[name]', 'one of them')
     .option('--markdown', 'print all of them as the page docs/recipes.md')

@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { CochleaError, movedNames, type Spread, steer, steerModes, type SteerReport, usualStrengths } from '../src/index.ts';
+import { withOwnModel, withSpeechOptions } from './support/audio-options.ts';
 import { short } from './support/behaviour.ts';
-import { interruptSignal, openOutput, type OutputOptions, table } from './support/console.ts';
+import { interruptSignal, listeners, openOutput, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
 
@@ -16,6 +17,7 @@ interface Flags extends OutputOptions {
   seed: number;
   model?: string;
   hook?: string;
+  offline?: boolean;
   language?: string;
   threads?: number;
 }
@@ -37,6 +39,7 @@ the latter's length. The second line of each strength is the mean over --control
 
 export function steerCommand(): Command {
   const command = new Command('steer')
+    .summary('Change one latent in a recording, and see what becomes of what the model says')
     .description('Change one latent in every frame of a recording, and see what becomes of what the model says, beside random directions of the same length')
     .argument('<sae>', 'folder of an SAE')
     .argument('<clip>', 'a sound file')
@@ -47,25 +50,21 @@ export function steerCommand(): Command {
     .option('--swap-from <clip2>', 'another recording, whose activations of the latent replace the clip\'s own')
     .option('--drop-error', 'leave out what the SAE does not explain')
     .option('--controls <n>', 'random directions beside each strength', wholeNumber(0), 4)
-    .option('--seed <n>', 'seed of the random directions', wholeNumber(0), 0)
-    .option('--model <model>', 'instead of the model that the SAE was trained on: a name of `cochlea models`, or a path to an .onnx encoder')
-    .option('--hook <hook>', 'instead of the hook point that the SAE was trained on')
-    .option('--language <code>', 'of models that hear several: the language spoken, as in en')
-    .option('--threads <n>', 'threads of the encoder', wholeNumber(1))
+    .option('--seed <n>', 'seed of the random directions', wholeNumber(0), 0);
+  withSpeechOptions(withOwnModel(command))
     .option('--config <file>', 'JSON file with any of these flags')
     .option('--quiet', 'print nothing but errors')
     .option('--json', 'print the result as one JSON object, with the controls\' transcripts')
     .addHelpText('after', help)
     .action(async (folder: string, clip: string, flags: Flags) => {
-      const { latent, mode, strengths, unit, swapFrom, dropError, controls, seed, model, hook, language, threads } = flags;
+      const { mode, swapFrom, dropError, ...options } = flags;
       if (swapFrom !== undefined && mode !== undefined) throw new CochleaError('usage', '--swap-from and --mode exclude each other', 'give one of them');
       const output = openOutput(flags);
       const signal = interruptSignal();
       const gpu = await openGpu(output);
       try {
         const report = await steer({
-          gpu, sae: folder, clip, latent, mode: swapFrom === undefined ? mode ?? 'add' : 'swap', strengths, unit, swapFrom, error: dropError ? 'dropped' : 'kept', controls, seed, model, hook, language, threads, signal,
-          onNotice: (line) => output.notice(line),
+          ...options, ...listeners(output), gpu, sae: folder, clip, mode: swapFrom === undefined ? mode ?? 'add' : 'swap', swapFrom, error: dropError ? 'dropped' : 'kept', signal,
           onProgress: ({ run, runs }) => output.progress(`run ${run} of ${runs} of the rest of the model`),
         });
         output.result(describe(report), report);

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { architectureOf, CochleaError, type Gpu, type ManyResult, type MemoryPlan, openActivations, openAudio, planLine, planRun, planTable, type RunResult, type StepMetrics, trainMany, trainRun } from '../src/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { duration, exactlyOne, fetchLine, interruptSignal, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { duration, exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu, pinVariants, withVariantOption } from './support/gpu.ts';
 import { nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
 import { applyRecipe, countSteps, isGiven, recipeNotices, recipeRecord } from './support/recipe.ts';
@@ -30,6 +30,7 @@ interface Flags extends OutputOptions, AudioFlags, TrainingFlags, RunSize {
 
 export function trainCommand(): Command {
   const command = withAudioOptions(new Command('train')
+    .summary('Train an SAE, or many at once, on stored activations or on recordings')
     .description('Train a sparse autoencoder, or many at once, on stored activations, or straight from recordings')
     .option('--activations <path>', 'a store of `cochlea extract`, a .safetensors file with tensor `x` [rows, d_in] (for transcoders also `y` [rows, d_out]), a .npy file, a folder of such files, or a dataset folder (save_to_disk) as SAELens caches activations'))
     .option('--out <folder>', 'folder for the SAE, its metrics and its checkpoints')
@@ -65,7 +66,7 @@ async function train(flags: Flags, command: Command): Promise<void> {
   const output = openOutput(flags);
   const signal = interruptSignal();
   const shared = flags.audio !== undefined && flags.backend === 'gpu' ? await openGpu(output) : undefined;
-  const { source, skipped, close } = await openSource(flags, many, output, shared).catch((error: unknown) => {
+  const { source, skipped, close } = await openSource(flags, many, output, signal, shared).catch((error: unknown) => {
     shared?.dispose();
     throw error;
   });
@@ -137,7 +138,7 @@ const pace = ({ trained, seconds, framesPerSecond }: Pick<RunResult, 'trained' |
   `${trained} steps in ${duration(seconds)}, ${Math.round(framesPerSecond)} frames/s`;
 
 /** The frames, with targets where an SAE needs them. */
-async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined, output: Output, gpu: Gpu | undefined) {
+async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined, output: Output, signal: AbortSignal, gpu: Gpu | undefined) {
   const transcoder = (many?.map((sae) => sae.flags.arch) ?? [flags.arch]).find((arch) => architectureOf(arch).needs === 'targets');
   if (flags.targetHook !== undefined && transcoder === undefined) throw new CochleaError('usage', 'no SAE of this run has targets', 'leave --target-hook away, or train a transcoder by --arch');
   if (flags.activations !== undefined) {
@@ -148,8 +149,7 @@ async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined,
   if (model === undefined || hook === undefined) throw new CochleaError('usage', `--audio needs ${model === undefined ? '--model' : '--hook'}`, 'see `cochlea models` and `cochlea hooks MODEL`');
   if (transcoder !== undefined && targetHook === undefined) throw new CochleaError('usage', `a ${transcoder} needs --target-hook`, 'it learns to make the frames there of those at --hook');
   const opened = await openAudio({
-    ...flags, audio: audio!, model, hook, ...(gpu && { gpu }), onNotice: (line) => output.notice(line), onEncoder: (line) => output.notice(line),
-    onFetch: (progress) => output.progress(fetchLine(progress)),
+    ...flags, ...listeners(output), audio: audio!, model, hook, gpu, signal, onEncoder: (line) => output.notice(line),
   });
   return { source: opened.source(), skipped: () => opened.skipped, close: () => opened.close() };
 }

@@ -15,6 +15,7 @@ interface Flags extends OutputOptions {
 
 export function verifyCommand(): Command {
   return new Command('verify')
+    .summary('Check that this machine computes what another one did')
     .description('Whether this machine computes what another one did: runs a fixed job, or the first steps of a training run again')
     .argument('[folder]', 'folder of a training run; without it the fixed job runs: every kernel on fixed inputs, then 200 steps of three architectures')
     .option('--out <file>', 'write what the job found, as a record for --against')

@@ -81,10 +81,11 @@ export function duration(seconds: number): string {
   return minutes < 100 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Files of the Hub on their way. */
-export function fetchLine({ path, done, total }: { path: string; done: number; total: number }): string {
-  return `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB  ${path}`;
-}
+/** What those who open models tell: lines that stay, and files of the Hub on their way. */
+export const listeners = (output: Output) => ({
+  onNotice: (line: string): void => output.notice(line),
+  onFetch: ({ path, done, total }: { path: string; done: number; total: number }): void => output.progress(`${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB  ${path}`),
+});
 
 /** Refuses when neither or both of two alternatives are given. */
 export function exactlyOne(first: [string, unknown], second: [string, unknown]): void {

@@ -40,6 +40,7 @@ export interface SaelensFolder {
  */
 export async function readSaelensFolder(path: string): Promise<SaelensFolder> {
   const configPath = runtime.paths.join(path, configFile);
+  if (!await runtime.files.info(configPath)) throw new CochleaError('file-missing', `no SAE in ${path}: there is no ${configFile}`, 'name a folder that `cochlea train` wrote, or `cochlea pull` or `cochlea convert`');
   const config = parseSaelensConfig(await runtime.files.readText(configPath), configPath);
   const weightsPath = runtime.paths.join(path, weightsFile);
   const file = await openSafetensors(weightsPath);

@@ -1,26 +1,23 @@
 /** An SAE, a model in two parts and recordings, put together: what the model still does with the SAE's reconstruction. */
-import { type Clip, loadClip, spectrogram, whisperFeatures } from '../audio/index.ts';
-import { openSpliceable, type SpliceableModel, type SplicedClip } from '../encoders/index.ts';
+import { type Clip, loadClip } from '../audio/index.ts';
+import type { SpliceableModel, SplicedClip } from '../encoders/index.ts';
 import { CochleaError } from '../errors.ts';
 import { type Behaviour, type BehaviourClip, evaluateBehaviour, surveyClips, type TargetKind, type Watch, wordNormalisation } from '../evaluation/index.ts';
 import type { Gpu } from '../gpu/index.ts';
 import { runtime } from '../runtime/index.ts';
 import { type BaseConfig, refuseTranscoder, SAE } from '../sae/index.ts';
 import { readInputMean, type Untrained, untrainedSae } from '../training/index.ts';
-import { type AudioOptions, chooseClips, skippable } from './audio.ts';
-import { differences, trainedOn } from './trained-on.ts';
+import { chooseClips, type ClipOptions, Skipped } from './recordings/clips.ts';
+import { openTwoParts, type TwoPartsOptions } from './recordings/two-parts.ts';
+import { checkFrames, trainedOn } from './recordings/trained-on.ts';
 
-export interface SplicedSaeOptions {
+export interface SplicedSaeOptions extends Omit<TwoPartsOptions, 'model' | 'hook'> {
   gpu: Gpu;
   /** Folder of the SAE. */
   sae: string;
   /** What the SAE was trained on, unless told. */
   model?: string | undefined;
   hook?: string | undefined;
-  threads?: number | undefined;
-  /** Of Whisper's multilingual models: the language spoken, as in `en`. */
-  language?: string | undefined;
-  onNotice?: ((line: string) => void) | undefined;
 }
 
 export interface SplicedSae {
@@ -31,19 +28,16 @@ export interface SplicedSae {
 
 /**
  * Loads an SAE and opens the model that it was trained on in two parts. Throws `config` for transcoders and for an SAE of another width, `usage` when nothing
- * says which model or hook point, and what SAE.load and openSpliceable throw.
+ * says which model or hook point, and what SAE.load and openTwoParts throw.
  */
-export async function openSplicedSae({ gpu, sae: folder, threads, language, onNotice, ...given }: SplicedSaeOptions): Promise<SplicedSae> {
-  const sae = await SAE.load(gpu, folder);
+export async function openSplicedSae(options: SplicedSaeOptions): Promise<SplicedSae> {
+  const sae = await SAE.load(options.gpu, options.sae);
   let model: SpliceableModel | undefined;
   try {
     refuseTranscoder(sae);
-    model = await openSpliceable({
-      ...trainedOn(sae, given), features: whisperFeatures, spectrogram, ...(threads === undefined ? {} : { threads }), language, ...(onNotice ? { onProgress: onNotice } : {}),
-    });
-    const { hook, dIn, frameRate } = model;
-    if (dIn !== sae.dIn) throw new CochleaError('config', `${hook.name} of ${model.model.name} has ${dIn} numbers per frame, the SAE has d_in ${sae.dIn}`, 'take the model and hook point that the SAE was trained on');
-    for (const line of differences(sae, { model: model.model.name, modelSha256: model.model.sha256, hook: hook.name, frameRate })) onNotice?.(line);
+    model = await openTwoParts({ ...options, ...trainedOn(sae, options) });
+    const { model: { name, sha256 }, hook, dIn, frameRate } = model;
+    checkFrames(sae, { model: name, modelSha256: sha256, hook: hook.name, dIn, frameRate }, options.onNotice);
   } catch (error) {
     sae.dispose();
     await model?.close();
@@ -59,7 +53,7 @@ export async function openSplicedSae({ gpu, sae: folder, threads, language, onNo
   };
 }
 
-export interface BehaviourJobOptions extends SplicedSaeOptions, Watch, Pick<AudioOptions, 'audio' | 'select' | 'take' | 'strict'> {
+export interface BehaviourJobOptions extends SplicedSaeOptions, Watch, ClipOptions {
   /** What the tokens of cross-entropy and KL are. Unless told: the clips' texts when all have one, else what the untouched model says. */
   targets?: TargetKind | undefined;
   /** Of the bootstrap and of units. */
@@ -84,17 +78,12 @@ export interface BehaviourReport extends Behaviour {
 export async function scoreBehaviour(options: BehaviourJobOptions): Promise<BehaviourReport> {
   const { gpu, sae: folder, audio, select = {}, take, strict = false, language, seed = 0, resamples = 1000, signal, onProgress, onNotice } = options;
   const chosen = await chooseClips(options);
-  const skipped: string[] = [];
-  const skip = (line: string): void => {
-    skipped.push(line);
-    onNotice?.(`skipped ${line}`);
-  };
-  chosen.problems.forEach(skip);
+  const skipped = new Skipped(options, chosen.problems);
   const { sae, model, close } = await openSplicedSae(options);
   let untrained: Untrained | undefined;
   try {
     const files = new Map(chosen.clips.map((clip) => [clip.id, clip]));
-    const open = (clip: BehaviourClip): Promise<SplicedClip | undefined> => openRecording(model, files.get(clip.id)!, strict, skip);
+    const open = (clip: BehaviourClip): Promise<SplicedClip | undefined> => skipped.unless(files.get(clip.id)!, () => openRecording(model, files.get(clip.id)!));
     const { targets, reason } = chooseTargets(model, chosen.clips, options.targets);
     if (model.head) onNotice?.(`targets: ${targets === 'text' ? 'the clips\' texts' : 'the untouched model\'s own words'} (${reason})`);
     const survey = await surveyClips(model, chosen.clips.map(({ id, labels: { text } }) => ({ id, text })), open, { seed, signal, onProgress });
@@ -110,7 +99,7 @@ export async function scoreBehaviour(options: BehaviourJobOptions): Promise<Beha
       onNotice?.(`the untouched model gets ${(100 * wer).toFixed(0)} % of the texts' words wrong: are they in a language that it knows?${targets === 'text' ? ' --targets own asks what becomes of its own words' : ''}`);
     }
     return {
-      ...behaviour, skipped: [...skipped, ...behaviour.skipped],
+      ...behaviour, skipped: [...skipped.lines, ...behaviour.skipped],
       settings: {
         sae: folder, architecture: sae.config.architecture, model: model.model.name, model_sha256: model.model.sha256, hook: model.hook.name, head: model.head?.kind ?? null,
         audio, select, take: take ?? null, language: language ?? null, targets: model.head ? targets : null, targets_reason: reason,
@@ -142,16 +131,9 @@ function chooseTargets({ head }: SpliceableModel, clips: readonly Clip[], asked:
   return without === 0 ? { targets: 'text', reason: 'every clip has one' } : { targets: 'own', reason: `${without} of ${clips.length} clips have no text` };
 }
 
-/** Opens one recording in the model; undefined when it had to be skipped. */
-export async function openRecording(model: SpliceableModel, clip: Clip, strict: boolean, skip: (line: string) => void): Promise<SplicedClip | undefined> {
-  try {
-    const { samples } = await loadClip(clip, model.sampleRate);
-    return await model.open(samples);
-  } catch (error) {
-    if (strict || !(error instanceof CochleaError) || !skippable.includes(error.code)) throw error;
-    skip(error.message.includes(clip.path) ? error.message : `${clip.path}: ${error.message}`);
-    return undefined;
-  }
+/** One recording in the model. */
+export async function openRecording(model: SpliceableModel, clip: Clip): Promise<SplicedClip> {
+  return model.open((await loadClip(clip, model.sampleRate)).samples);
 }
 
 /** The configuration that run.json says the SAE was trained with. */

@@ -8,7 +8,7 @@ import { runtime } from '../runtime/index.ts';
 import { SAE, topkConfig } from '../sae/index.ts';
 import { inferenceForm, inputTransform, type Progress, readMetrics, Trainer, trainerConfig, trainRun } from '../training/index.ts';
 import { extractActivations, type ExtractProgress } from './extract.ts';
-import { reportOn } from './report.ts';
+import { reportOn } from './pages/report.ts';
 
 /** Small enough for two CPU cores and a software adapter, large enough to be worth a look. */
 const settings = {

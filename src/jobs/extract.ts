@@ -1,7 +1,7 @@
 /** Activations of recordings, written to a store. */
 import { ActivationWriter, type FrameStatistics, inOrder, type StoreDType } from '../activations/index.ts';
 import { CochleaError } from '../errors.ts';
-import { type AudioOptions, openAudio } from './audio.ts';
+import { type AudioOptions, openAudio } from './recordings/audio.ts';
 
 export interface ExtractOptions extends AudioOptions {
   /** Folder of the store. */
@@ -10,7 +10,6 @@ export interface ExtractOptions extends AudioOptions {
   dtype?: StoreDType;
   /** Go on with a store that was interrupted. */
   resume?: boolean;
-  signal?: AbortSignal;
   onProgress?: (progress: ExtractProgress) => void;
 }
 

@@ -1,13 +1,14 @@
 /** What an SAE hears in recordings, and when: the latents of each clip, and a page to see and hear them on. */
-import type { Clip } from '../audio/index.ts';
-import { loadClip } from '../audio/index.ts';
+import { inOrder } from '../activations/index.ts';
+import { type Clip, loadClip } from '../audio/index.ts';
 import { CochleaError } from '../errors.ts';
 import { activationOf, checkNamed, type ClipLatent, clipLatents, type LatentChoice, latentOrders } from '../evaluation/index.ts';
 import { type ClipPicture, renderClips, type ReportSound } from '../report/index.ts';
 import type { SAE, SparseActs } from '../sae/index.ts';
-import { type AudioOptions, openAudio } from './audio.ts';
-import { columns, fileSound, pictureRate, spectrogram } from './pictures.ts';
-import { differences, trainedOn } from './trained-on.ts';
+import { type AudioOptions, openAudio } from './recordings/audio.ts';
+import { Skipped } from './recordings/clips.ts';
+import { columns, fileSound, pictureRate, spectrogram } from './pages/pictures.ts';
+import { checkFrames, trainedOn } from './recordings/trained-on.ts';
 
 export interface FeaturesOptions extends Omit<AudioOptions, 'model' | 'hook' | 'targetHook'> {
   sae: SAE;
@@ -20,7 +21,6 @@ export interface FeaturesOptions extends Omit<AudioOptions, 'model' | 'hook' | '
   end?: number;
   /** Also draw a page; `sae` is what it calls the SAE. */
   page?: { sae: string };
-  signal?: AbortSignal;
   onProgress?: (progress: { clips: number; clipsDone: number }) => void;
 }
 
@@ -58,28 +58,28 @@ const pageSeconds = 900;
  * can be used, `interrupted`, and what openAudio throws.
  */
 export async function clipFeatures(options: FeaturesOptions): Promise<FeaturesResult> {
-  const { sae, choice, start, end, page, signal, strict, onNotice, onProgress } = options;
+  const { sae, choice, start, end, page, signal, onNotice, onProgress } = options;
   if ('latents' in choice) checkNamed(choice.latents, sae.dSae);
   const audio = await openAudio({ ...options, ...trainedOn(sae, options) });
   try {
-    const { model, modelSha256, hook, frameRate, dIn } = audio.info;
-    if (dIn !== sae.dIn) throw new CochleaError('config', `${hook} of ${model} has ${dIn} numbers per frame, the SAE has d_in ${sae.dIn}`, 'take the model and hook point that the SAE was trained on');
-    for (const line of differences(sae, audio.info)) onNotice?.(line);
+    const { model, modelSha256, hook, frameRate } = audio.info;
+    checkFrames(sae, audio.info, onNotice);
     const found: ClipFeatures[] = [];
     const drawing = page && new Drawing();
-    const refused: string[] = [];
-    for (const [done, whole] of audio.clips.entries()) {
-      if (signal?.aborted) throw new CochleaError('interrupted', `stopped after ${done} of ${audio.clips.length} clips`);
-      const clip = part(whole, start, end);
-      const loaded = await audio.load(clip);
-      onProgress?.({ clips: audio.clips.length, clipsDone: done + 1 });
+    const refused = new Skipped(options), count = audio.clips.length;
+    const encoded = inOrder(count, async (n) => {
+      const clip = part(audio.clips[n]!, start, end);
+      return { clip, loaded: await audio.load(clip), done: n + 1 };
+    }, { ahead: audio.ahead });
+    for await (const { clip, loaded, done } of encoded) {
+      if (signal?.aborted) {
+        await audio.close(); // what is being encoded is not waited for
+        throw new CochleaError('interrupted', `stopped after ${done - 1} of ${count} clips`);
+      }
+      onProgress?.({ clips: count, clipsDone: done });
       if (!loaded) continue;
       const { frames: x, rows, seconds } = loaded;
-      const acts = await activations(sae, x, clip).catch((error: unknown) => {
-        if (strict || !(error instanceof CochleaError) || error.code !== 'not-finite') throw error;
-        refused.push(`${clip.path}: ${error.message}`);
-        onNotice?.(`skipped ${refused.at(-1)}`);
-      });
+      const acts = await refused.unless(clip, () => activations(sae, x, clip));
       if (!acts) continue;
       const from = clip.start ?? 0;
       const features: ClipFeatures = {
@@ -88,8 +88,8 @@ export async function clipFeatures(options: FeaturesOptions): Promise<FeaturesRe
       found.push(features);
       await drawing?.add(clip, features, acts);
     }
-    const skipped = [...audio.skipped, ...refused];
-    if (found.length === 0) throw new CochleaError('audio', `none of ${audio.clips.length} clips could be used`, skipped[0]);
+    const skipped = [...audio.skipped, ...refused.lines];
+    if (found.length === 0) throw new CochleaError('audio', `none of ${count} clips could be used`, skipped[0]);
     const result = { model, modelSha256, hook, frameRate, dSae: sae.dSae, clips: found, skipped };
     if (!page || !drawing) return result;
     const { note } = audio.encoder.hooks[0]!.hook;

@@ -25,7 +25,6 @@ export interface SteerJobOptions extends SplicedSaeOptions {
   error?: 'kept' | 'dropped';
   controls?: number;
   seed?: number;
-  signal?: AbortSignal | undefined;
   onProgress?: ((progress: { run: number; runs: number }) => void) | undefined;
 }
 
@@ -85,6 +84,6 @@ export async function steer(options: SteerJobOptions): Promise<SteerReport> {
   async function openOne(file: string) {
     const { clips: [only], clips } = await listClips([file]);
     if (clips.length !== 1) throw new CochleaError('usage', `${file} holds ${clips.length} recordings`, 'steering takes one at a time');
-    return (await openRecording(model, only!, true, () => {}))!;
+    return openRecording(model, only!);
   }
 }

@@ -1,13 +1,10 @@
 /** What a model hears in recordings, in words. */
-import { loadClip, spectrogram, whisperFeatures } from '../audio/index.ts';
-import { openSpliceable } from '../encoders/index.ts';
+import { loadClip } from '../audio/index.ts';
 import { CochleaError } from '../errors.ts';
-import { type AudioOptions, chooseClips, skippable } from './audio.ts';
+import { chooseClips, type ClipOptions, Skipped } from './recordings/clips.ts';
+import { openTwoParts, type TwoPartsOptions } from './recordings/two-parts.ts';
 
-export interface TranscribeOptions extends Pick<AudioOptions, 'audio' | 'model' | 'select' | 'take' | 'threads' | 'strict' | 'onNotice'> {
-  /** Of Whisper's multilingual models: the language spoken, as in `en`; else the model finds it. */
-  language?: string | undefined;
-  signal?: AbortSignal;
+export interface TranscribeOptions extends ClipOptions, Omit<TwoPartsOptions, 'hook'> {
   onClip?: (clip: TranscribedClip) => void;
 }
 
@@ -29,42 +26,34 @@ export interface TranscribeResult {
 
 /**
  * Transcribes every clip by greedy decoding. What cannot be read is skipped, named and counted (`strict`: thrown). Throws `model` for an encoder
- * without a head, `audio` when no clip could be used, `interrupted` when `signal` aborts, and what listClips and openSpliceable throw.
+ * without a head, `audio` when no clip could be used, `interrupted` when `signal` aborts, and what chooseClips and openTwoParts throw.
  */
 export async function transcribe(options: TranscribeOptions): Promise<TranscribeResult> {
-  const { model: name, threads, language, strict = false, signal, onNotice, onClip } = options;
+  const { signal, onClip } = options;
   const { clips, problems } = await chooseClips(options);
-  const model = await openSpliceable({
-    model: name, hook: 'encoder.out', features: whisperFeatures, spectrogram, language, ...(threads === undefined ? {} : { threads }), ...(onNotice ? { onProgress: onNotice } : {}),
-  });
-  const skipped: string[] = [], transcribed: TranscribedClip[] = [];
-  const skip = (line: string): void => {
-    skipped.push(line);
-    onNotice?.(`skipped ${line}`);
-  };
-  problems.forEach(skip);
+  const model = await openTwoParts({ ...options, hook: 'encoder.out' });
+  const skipped = new Skipped(options, problems), transcribed: TranscribedClip[] = [];
   try {
     const { head } = model;
     if (!head) throw new CochleaError('model', `${model.model.name} has no head: it makes frames, not words`, 'a decoder (decoder_model_merged.onnx) belongs beside the encoder');
-    for (const { id, path, ...rest } of clips) {
+    for (const recording of clips) {
       if (signal?.aborted) throw new CochleaError('interrupted', `stopped after ${transcribed.length} of ${clips.length} clips`);
-      try {
-        const { samples, seconds } = await loadClip({ id, path, ...rest }, model.sampleRate), clip = await model.open(samples);
+      const heard = await skipped.unless(recording, async (): Promise<TranscribedClip> => {
+        const { id, path } = recording, { samples, seconds } = await loadClip(recording, model.sampleRate), clip = await model.open(samples);
         const tokens: number[] = [], texts: string[] = [];
         for (const output of await clip.rest(clip.frames)) {
           const transcript = await head.transcribe(output);
           tokens.push(...transcript.tokens);
           texts.push(head.text(transcript.tokens));
         }
-        transcribed.push({ id, path, seconds, text: texts.filter((text) => text !== '').join(' '), tokens });
-        onClip?.(transcribed.at(-1)!);
-      } catch (error) {
-        if (strict || !(error instanceof CochleaError) || !skippable.includes(error.code)) throw error;
-        skip(error.message.includes(path) ? error.message : `${path}: ${error.message}`);
-      }
+        return { id, path, seconds, text: texts.filter((text) => text !== '').join(' '), tokens };
+      });
+      if (!heard) continue;
+      transcribed.push(heard);
+      onClip?.(heard);
     }
-    if (transcribed.length === 0) throw new CochleaError('audio', `none of ${clips.length} clips could be used`, skipped[0]);
-    return { model: model.model.name, clips: transcribed, skipped };
+    if (transcribed.length === 0) throw new CochleaError('audio', `none of ${clips.length} clips could be used`, skipped.lines[0]);
+    return { model: model.model.name, clips: transcribed, skipped: skipped.lines };
   } finally {
     await model.close();
   }

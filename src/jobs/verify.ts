@@ -4,7 +4,7 @@ import type { Gpu } from '../gpu/index.ts';
 import { architectureOf } from '../sae/index.ts';
 import { readRun, type RunComparison, verifyRun } from '../verify/index.ts';
 import { openActivations } from './activations.ts';
-import { type AudioOptions, openAudio } from './audio.ts';
+import { type AudioOptions, openAudio } from './recordings/audio.ts';
 
 export interface VerifyFolderOptions {
   steps: number;

@@ -2,7 +2,7 @@ export { biasInitialisations, totalSteps, schedulers, trainerConfig, type Traine
 export { isDigested, type ManifestContent, readManifest, type RunEnvironment, runEnvironment, stateDigest } from './manifest.ts';
 export { exportEvents, metricNames, readMetrics } from './metrics-log.ts';
 export { inferenceForm } from './export.ts';
-export { readInputMean } from './input-mean.ts';
+export { inputMeanFile, readInputMean } from './input-mean.ts';
 export { inputTransform } from './input-transform.ts';
 export { type ManyOptions, type ManyProgress, type ManyResult, type Progress, type RunOptions, type RunResult, planRun, type SaeOptions, trainMany, trainRun } from './run.ts';
 export { type MemoryPlan, planLine, planTable } from './memory-plan.ts';

@@ -6,7 +6,9 @@ import { CochleaError } from '../errors.ts';
 import { openSafetensors, writeSafetensors } from '../formats/index.ts';
 import { runtime } from '../runtime/index.ts';
 
-const fileOf = (folder: string): string => runtime.paths.join(folder, 'input_mean.safetensors');
+export const inputMeanFile = 'input_mean.safetensors';
+
+const fileOf = (folder: string): string => runtime.paths.join(folder, inputMeanFile);
 
 export function writeInputMean(folder: string, mean: Float32Array): Promise<void> {
   return writeSafetensors(fileOf(folder), [{ name: 'mean', dtype: 'F32', shape: [mean.length], data: mean }]);

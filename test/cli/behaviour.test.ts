@@ -77,6 +77,9 @@ test('what cannot be is one line', async () => {
   const cases: [string[], RegExp, number, boolean][] = [
     [['eval', sae, '--behaviour', '--activations', clip], /--activations and --behaviour exclude each other: the model has to hear the recordings/, 2, true],
     [['eval', sae, '--behaviour', '--audio', clip, '--pool-seconds', '1'], /--pool-seconds and --behaviour exclude each other/, 2, true],
+    [['eval', sae, '--behaviour'], /--behaviour needs --audio/, 2, true],
+    [['eval', sae, '--behaviour', '--audio', clip, '--backend', 'native'], /--backend native and --behaviour exclude each other: the two parts of the model run in the wasm build/, 2, true],
+    [['eval', sae, '--behaviour', '--audio', clip, '--workers', '2'], /--workers and --behaviour exclude each other/, 2, true],
     [['eval', sae, '--audio', clip, '--targets', 'own'], /--targets is of --behaviour alone/, 2, true],
     [['steer', sae, clip], /--latent <n> is not given/, 2, true],
     [['steer', sae, clip, '--latent', '0', '--mode', 'zero', '--swap-from', clip], /--swap-from and --mode exclude each other/, 2, true],

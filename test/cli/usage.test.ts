@@ -35,7 +35,7 @@ test('--help and --version print and end with 0, for the program and every comma
   const { code, stdout } = await cochlea(['--help']);
   assert.equal(code, 0);
   assert.match(stdout, /^Usage: cochlea \[options\] \[command\]\n\nTrain, evaluate and explore sparse autoencoders/);
-  const commands = [...stdout.split('Commands:')[1]!.matchAll(/^ {2}([a-z]+)/gm)].map((match) => match[1]!).filter((name) => name !== 'help');
+  const commands = [...stdout.split('-h, --help')[1]!.matchAll(/^ {2}([a-z]+)/gm)].map((match) => match[1]!).filter((name) => name !== 'help');
   for (const name of ['train', 'eval', 'encode', 'extract', 'info', 'models', 'hooks', 'devices', 'demo']) assert.ok(commands.includes(name), name);
   const helps = await Promise.all(commands.map(async (name) => ({ name, ...await cochlea([name, '--help']) })));
   for (const help of helps) {

@@ -5,7 +5,7 @@ import process from 'node:process';
 import { describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { snapshot } from '../../src/hub/index.ts';
-import { pull } from '../../src/jobs/pull.ts';
+import { pull } from '../../src/jobs/published/pull.ts';
 import { cochlea, complaint } from '../support/cli.ts';
 import { type Fault, sha256 } from './hub-server.ts';
 import { type HubTest, withHub } from './with-hub.ts';

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { writeSaelensFolder } from '../../src/formats/index.ts';
-import { publish } from '../../src/jobs/publish.ts';
-import { listSaes, pull } from '../../src/jobs/pull.ts';
+import { publish } from '../../src/jobs/published/publish.ts';
+import { listSaes, pull } from '../../src/jobs/published/pull.ts';
+import { readInputMean, writeInputMean } from '../../src/training/input-mean.ts';
 import { sha256 } from './hub-server.ts';
 import { type HubTest, withHub } from './with-hub.ts';
 
@@ -43,20 +44,22 @@ describe('publishing', () => {
   test('and pulling gives the same bytes', withToken(async (hub) => {
     const { server, home } = hub;
     const folders = [await trained(join(home, 'layer 3', 'layer3'), 3), await trained(join(home, 'layer5'), 5)];
+    await writeInputMean(folders[1]!, Float32Array.of(1, 2, 3, 4));
     const result = await publish({ folders, repo: 'me/saes', licence: 'mit' });
     assert.deepEqual([server.isPrivate('me/saes'), result.creates, result.private], [true, true, true]);
     assert.deepEqual([...server.files('me/saes').keys()].sort(), [
-      '.gitattributes', 'README.md', ...['layer3', 'layer5'].flatMap((name) => ['cfg.json', 'sae_weights.safetensors', 'sparsity.safetensors'].map((file) => `${name}/${file}`)),
-    ]);
+      '.gitattributes', 'README.md', ...['layer3', 'layer5'].flatMap((name) => ['cfg.json', 'sae_weights.safetensors', 'sparsity.safetensors'].map((file) => `${name}/${file}`)), 'layer5/input_mean.safetensors',
+    ].sort());
     const got = await pull('me/saes', { id: 'layer5' });
-    assert.equal(got.files.length, 3);
+    assert.equal(got.files.length, 4);
+    assert.deepEqual(await readInputMean(got.folder, 4), Float32Array.of(1, 2, 3, 4));
     assert.deepEqual([got.folder, got.licence], [join(home, 'hub', 'models--me--saes', 'snapshots', result.commit!, 'layer5'), null]);
     for (const file of ['cfg.json', 'sae_weights.safetensors', 'sparsity.safetensors']) {
       assert.deepEqual(readFileSync(join(got.folder, file)), readFileSync(join(folders[1]!, file)), file);
     }
     assert.deepEqual((await listSaes('me/saes')).saes.map(({ id }) => id), ['layer3', 'layer5']);
     assert.match((await failure(pull('me/saes'))).line, /has 2 SAEs: name one, such as layer3, layer5/);
-    assert.equal((await pull('me/saes', { all: true })).files.length, 6);
+    assert.equal((await pull('me/saes', { all: true })).files.length, 7);
     // The token is for the site; storage has addresses of its own.
     assert.ok(server.requests.filter(({ url }) => /^\/(lfs|part|complete)\//.test(url)).every(({ authorization }) => authorization === undefined));
     assert.ok(server.requests.filter(({ url }) => url.startsWith('/api/')).every(({ authorization }) => authorization === 'Bearer hf_writer'));

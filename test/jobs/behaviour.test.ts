@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { type BehaviourReport, scoreBehaviour } from '../../src/jobs/behaviour.ts';
-import { type AudioOptions, openAudio } from '../../src/jobs/audio.ts';
+import { type AudioOptions, openAudio } from '../../src/jobs/recordings/audio.ts';
 import { steer } from '../../src/jobs/steer.ts';
 import { topkConfig } from '../../src/sae/index.ts';
 import { readInputMean, trainerConfig, trainRun } from '../../src/training/index.ts';

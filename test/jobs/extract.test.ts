@@ -10,7 +10,7 @@ import { listClips, loadClip } from '../../src/audio/index.ts';
 import { openEncoder, openMultiEncoder } from '../../src/encoders/index.ts';
 import { CochleaError } from '../../src/errors.ts';
 import { openActivations } from '../../src/jobs/activations.ts';
-import { openAudio } from '../../src/jobs/audio.ts';
+import { openAudio } from '../../src/jobs/recordings/audio.ts';
 import { extractActivations, type ExtractOptions } from '../../src/jobs/extract.ts';
 import { makeRecordings, tinyHook, tinyWidth } from '../support/recordings.ts';
 

@@ -34,7 +34,7 @@ function writeModel(name: string, tables: number): string {
 
 /** The most memory, in bytes, that a process has resident which encodes two clips with so many sessions. */
 function peak(path: string, workers: number): Promise<number> {
-  const jobs = new URL(`../../src/jobs/audio${extname(import.meta.url)}`, import.meta.url);
+  const jobs = new URL(`../../src/jobs/recordings/audio${extname(import.meta.url)}`, import.meta.url);
   const script = join(folder, 'child.mjs');
   writeFileSync(script, `
     import { readFileSync } from 'node:fs';

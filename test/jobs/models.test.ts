@@ -7,7 +7,7 @@ import { after, describe, test } from 'node:test';
 import { ActivationStore, collect } from '../../src/activations/index.ts';
 import { listHooks, openEncoder } from '../../src/encoders/index.ts';
 import { extractActivations } from '../../src/jobs/extract.ts';
-import { locateModel } from '../../src/jobs/models.ts';
+import { locateModel } from '../../src/jobs/recordings/models.ts';
 import { fails } from '../encoders/fails.ts';
 import { externalTensor, model as onnx, tensor, tinyEncoder } from '../encoders/tiny-onnx.ts';
 import { type HubTest, withHub } from '../hub/with-hub.ts';

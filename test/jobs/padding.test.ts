@@ -9,7 +9,7 @@ import { loadClip, spectrogram, whisperFeatures } from '../../src/audio/index.ts
 import { openEncoder } from '../../src/encoders/index.ts';
 import { collectFirings, evaluate } from '../../src/evaluation/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
-import { openAudio } from '../../src/jobs/audio.ts';
+import { openAudio } from '../../src/jobs/recordings/audio.ts';
 import { extractActivations } from '../../src/jobs/extract.ts';
 import { RandomStream } from '../../src/random.ts';
 import { topkConfig } from '../../src/sae/index.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { ActivationStore, collect, meanPooled } from '../../src/activations/index.ts';
-import { openAudio } from '../../src/jobs/audio.ts';
+import { openAudio } from '../../src/jobs/recordings/audio.ts';
 import { extractActivations } from '../../src/jobs/extract.ts';
 import { makeRecordings, tinyHook, tinyWidth } from '../support/recordings.ts';
 

@@ -9,6 +9,7 @@ import { wav } from '../audio/sounds.ts';
 import { fails } from '../encoders/fails.ts';
 import { ctcConfig, ctcVocabulary, spoken, tinyCtc } from '../encoders/tiny-ctc.ts';
 import { model as onnx } from '../encoders/tiny-onnx.ts';
+import { withHub } from '../hub/with-hub.ts';
 import { cochlea, complaint } from '../support/cli.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'cochlea-transcribe-'));
@@ -36,6 +37,17 @@ test('every clip has its words; what cannot be read is skipped, named and counte
   await assert.rejects(transcribe({ model: place('mute'), audio: [place('sound')] }), fails('model', /mute has no head: it makes frames, not words/));
   await assert.rejects(transcribe({ model: place('ctc'), audio: [place('sound')], signal: AbortSignal.abort() }), fails('interrupted', /stopped after 0 of 3 clips/));
 });
+
+test('a model of the Hub comes with what its words need, and is there for offline', () => withHub({}, async (hub) => {
+  const asked = { model: 'hf:org/ctc', audio: [place('sound', '2.wav')], onNotice: hub.onNotice };
+  hub.server.put('org/ctc', { 'model.onnx': onnx(tinyCtc()), 'config.json': JSON.stringify(ctcConfig), 'vocab.json': JSON.stringify(ctcVocabulary) });
+  await assert.rejects(transcribe({ ...asked, offline: true }), fails('file-missing', /org\/ctc at main is not in .*no network is to be used/));
+  const { clips } = await transcribe(asked);
+  assert.deepEqual([clips.map(({ text }) => text), hub.notices], [['C'], ['fetching org/ctc from the Hub, once: 0.0 MB']]);
+  const before = hub.server.requests.length;
+  assert.deepEqual((await transcribe({ ...asked, offline: true })).clips, clips);
+  assert.equal(hub.server.requests.length, before);
+}));
 
 test('cochlea transcribe prints a line per clip, or one JSON object; bad input is one line', async () => {
   const { code, stdout, stderr } = await cochlea(['transcribe', place('sound'), '--model', place('ctc')]);

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { readSaelensFolder, type SaelensConfig } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
-import { convertSae } from '../../src/jobs/convert.ts';
+import { convertSae } from '../../src/jobs/published/convert.ts';
 import { readPretrained, writers } from '../../src/pretrained/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { SAE } from '../../src/sae/index.ts';

@@ -7,7 +7,7 @@ import type { Loader } from '../loader.ts';
 export const saelens: Loader = {
   name: 'saelens',
   title: 'SAELens (cfg.json, sae_weights.safetensors)',
-  files: (path) => ({ needed: [`${path}/cfg.json`, `${path}/sae_weights.safetensors`], optional: [`${path}/sparsity.safetensors`] }),
+  files: (path) => ({ needed: [`${path}/cfg.json`, `${path}/sae_weights.safetensors`], optional: ['sparsity', 'input_mean'].map((name) => `${path}/${name}.safetensors`) }),
   detect: ({ names }) => names.has('cfg.json') && names.has('sae_weights.safetensors'),
   async read(files) {
     await readSmallText(files, 'cfg.json'); // refuses a huge one

@@ -1,7 +1,7 @@
 /** What pages show and play of a recording: spectrograms, and sound as browsers take it. */
-import { type Clip, loadClip, logMel, type LogMel } from '../audio/index.ts';
-import type { ReportSound } from '../report/index.ts';
-import { runtime } from '../runtime/index.ts';
+import { type Clip, loadClip, logMel, type LogMel } from '../../audio/index.ts';
+import type { ReportSound } from '../../report/index.ts';
+import { runtime } from '../../runtime/index.ts';
 
 /** Spectrograms are drawn from sound at this rate, with bands up to half of it. */
 export const pictureRate = 16_000;

@@ -1,10 +1,10 @@
 /** Strips and recordings of a report: clips read again, cut around firings, with spectrogram, activation, labels and sound. */
-import type { FrameChunk } from '../activations/index.ts';
-import { type Clip, loadClip } from '../audio/index.ts';
-import { CochleaError } from '../errors.ts';
-import type { Firing, LatentFirings, Segment } from '../evaluation/index.ts';
-import type { Recording, ReportFeature, ReportSound, Strip } from '../report/index.ts';
-import type { SparseActs } from '../sae/index.ts';
+import type { FrameChunk } from '../../activations/index.ts';
+import { type Clip, loadClip } from '../../audio/index.ts';
+import { CochleaError } from '../../errors.ts';
+import type { Firing, LatentFirings, Segment } from '../../evaluation/index.ts';
+import type { Recording, ReportFeature, ReportSound, Strip } from '../../report/index.ts';
+import type { SparseActs } from '../../sae/index.ts';
 import { columns, fileSound, pictureRate, spectrogram } from './pictures.ts';
 
 /** Seconds on either side of a firing. */

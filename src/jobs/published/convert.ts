@@ -1,6 +1,6 @@
-import { CochleaError } from '../errors.ts';
-import { type LoadOptions, readPretrained, writers } from '../pretrained/index.ts';
-import { runtime } from '../runtime/index.ts';
+import { CochleaError } from '../../errors.ts';
+import { type LoadOptions, readPretrained, writers } from '../../pretrained/index.ts';
+import { runtime } from '../../runtime/index.ts';
 
 export interface ConvertOptions extends LoadOptions {
   /** The form to write: the name of one of `writers`. */

@@ -2,10 +2,10 @@
  * The model card of published SAEs: README.md with a YAML head, written from what the folders themselves say. What is not known is left out. One section per SAE
  * lies between comments, so that publishing another one later, or this one again, leaves the rest of the text as people wrote it.
  */
-import { CochleaError } from '../errors.ts';
-import type { Json, SaelensConfig } from '../formats/index.ts';
-import { runtime } from '../runtime/index.ts';
-import { readMetrics, type StepMetrics } from '../training/index.ts';
+import { CochleaError } from '../../errors.ts';
+import type { Json, SaelensConfig } from '../../formats/index.ts';
+import { runtime } from '../../runtime/index.ts';
+import { readMetrics, type StepMetrics } from '../../training/index.ts';
 
 const { files, paths } = runtime;
 

@@ -1,28 +1,22 @@
 /** Recordings and a model, put together: the frames of each clip at a hook point. */
-import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../activations/index.ts';
-import { clipSource } from '../activations/index.ts';
-import { type Clip, listClips, spectrogram, whisperFeatures } from '../audio/index.ts';
-import { type BackendName, type MultiEncoder, prepareEncoder } from '../encoders/index.ts';
-import { CochleaError, type ErrorCode } from '../errors.ts';
-import type { Gpu } from '../gpu/index.ts';
-import { runtime } from '../runtime/index.ts';
+import type { ActivationInfo, ClipFrames, FrameSource, TargetInfo } from '../../activations/index.ts';
+import { clipSource } from '../../activations/index.ts';
+import { type Clip, spectrogram, whisperFeatures } from '../../audio/index.ts';
+import { type BackendName, type MultiEncoder, prepareEncoder } from '../../encoders/index.ts';
+import type { Gpu } from '../../gpu/index.ts';
+import { runtime } from '../../runtime/index.ts';
 import { type ClipEncoder, openClipEncoder } from './clip-encoder.ts';
 import type { FramesOfClip } from './clip-frames.ts';
+import { chooseClips, type ClipOptions, Skipped } from './clips.ts';
 import { type LocateOptions, locateModel } from './models.ts';
 
-export interface AudioOptions {
+export interface AudioOptions extends ClipOptions {
   /** A name of `cochlea models`, a path to an .onnx file or its folder, or hf:ORG/NAME[@REVISION][:FILE] (see locateModel). */
   model: string;
   /** A name of `cochlea hooks MODEL`, or a tensor. */
   hook: string;
   /** A second hook point, whose frames are to be the targets of those at `hook`: computed in the same pass. */
   targetHook?: string;
-  /** Sound files, folders, manifests. */
-  audio: string[];
-  /** Only clips whose labels have these values. */
-  select?: Record<string, string>;
-  /** At most this many clips, spread evenly over what is left. */
-  take?: number;
   /** Sessions of the model that encode clips side by side: unless told as many as processors, where there are recordings and memory enough. */
   workers?: number;
   /** Threads of each session: unless told those that are left over. */
@@ -33,8 +27,6 @@ export interface AudioOptions {
   gpu?: Gpu;
   /** One row for so many seconds of sound, the mean of their frames, instead of one per frame. */
   poolSeconds?: number;
-  /** Stop at the first recording that cannot be used, instead of skipping and counting it. */
-  strict?: boolean;
   /** Of a model of the Hub: ask nobody, take what is in the cache. */
   offline?: boolean;
   /** Ends the fetching of a model. */
@@ -70,25 +62,9 @@ export interface AudioFrames {
 /** Frames that training straight from recordings keeps in memory, whatever the size of the data. */
 const rememberedBytes = 256 * 2 ** 20;
 
-/** Failures of one recording, which a long run survives. */
-export const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'not-finite'];
-
-/** The clips that are asked for, and what stood in the way of others. Throws what listClips throws, `file-missing` when none has the labels, and with `strict` `audio`. */
-export async function chooseClips({ audio, select = {}, take = Infinity, strict = false }: Pick<AudioOptions, 'audio' | 'select' | 'take' | 'strict'>): Promise<{ clips: Clip[]; problems: string[] }> {
-  const listed = await listClips(audio);
-  if (strict && listed.problems.length > 0) throw new CochleaError('audio', listed.problems[0]!, 'mend it, or leave --strict away');
-  const wanted = Object.entries(select);
-  const matching = listed.clips.filter(({ labels }) => wanted.every(([label, value]) => labels[label] === value));
-  const clips = take >= matching.length ? matching : Array.from({ length: take }, (_, n) => matching[Math.floor((n * matching.length) / take)]!);
-  if (clips.length === 0) {
-    throw new CochleaError('file-missing', `none of ${listed.clips.length} clips has ${wanted.map(([label, value]) => `${label}=${value}`).join(' and ')}`, 'look at the labels in the manifest');
-  }
-  return { clips, problems: listed.problems };
-}
-
 /** Lists the clips and opens the model cut off at its hooks. Throws what listClips and openMultiEncoder throw. */
 export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
-  const { model, hook, targetHook, workers, threads, backend, poolSeconds, strict = false, gpu, onNotice, onEncoder, offline, signal, onFetch } = options;
+  const { model, hook, targetHook, workers, threads, backend, poolSeconds, gpu, onNotice, onEncoder, offline, signal, onFetch } = options;
   const { clips, problems } = await chooseClips(options);
   const hooks = targetHook === undefined ? [hook] : [hook, targetHook];
   const prepared = await prepareEncoder({
@@ -97,12 +73,7 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
   });
   const encoder = await openClipEncoder(prepared, { workers, threads }, clips, onNotice, gpu?.device);
   onEncoder?.(describeEncoder(prepared.backend, encoder));
-  const skipped: string[] = [];
-  const skip = (line: string): void => {
-    skipped.push(line);
-    onNotice?.(`skipped ${line}`);
-  };
-  problems.forEach(skip);
+  const skipped = new Skipped(options, problems);
   const [{ hook: { name }, dIn }, second] = [encoder.hooks[0]!, encoder.hooks[1]];
   const window = poolSeconds === undefined ? 1 : Math.max(1, Math.round(poolSeconds * encoder.frameRate));
   const targetInfo: TargetInfo | undefined = second && { hook: second.hook.name, layer: layerOf(second.hook.name), dOut: second.dIn };
@@ -119,19 +90,11 @@ export async function openAudio(options: AudioOptions): Promise<AudioFrames> {
     const turn = before;
     before = Promise.allSettled([turn, encoding]);
     await turn;
-    try {
-      return { id, path, labels, ...await encoding };
-    } catch (error) {
-      if (!(error instanceof CochleaError)) throw error;
-      const line = error.message.includes(path) ? error.message : `${path}: ${error.message}`;
-      if (strict || !skippable.includes(error.code)) throw new CochleaError(error.code, line, error.hint, { cause: error });
-      skip(line);
-      return undefined;
-    }
+    return skipped.unless(clip, async () => ({ id, path, labels, ...await encoding }));
   };
   const { sampleRate, frameRate, hooks: open, ahead } = encoder;
   return {
-    clips, encoder: { ...prepared, hooks: open, sampleRate, frameRate }, info, skipped, load, ahead, ...(targetInfo && { targetInfo }),
+    clips, encoder: { ...prepared, hooks: open, sampleRate, frameRate }, info, skipped: skipped.lines, load, ahead, ...(targetInfo && { targetInfo }),
     source: () => {
       // Small sets are encoded once, not once per epoch; of larger ones the first clips are remembered.
       const known = new Map<number, ClipFrames>();

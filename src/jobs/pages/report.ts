@@ -1,12 +1,12 @@
 /** The page on an SAE: what it scored, how it was trained, and what its latents respond to, to be seen and heard. */
-import type { FrameChunk } from '../activations/index.ts';
-import type { Clip } from '../audio/index.ts';
+import type { FrameChunk } from '../../activations/index.ts';
+import type { Clip } from '../../audio/index.ts';
 import {
   chooseFeatures, collectFirings, evaluate, type Evaluation, meanReconstruction, saeMetrics, type SaeLike, type Segment, segmentLabels,
-} from '../evaluation/index.ts';
-import { type Curve, type ReportData, type ReportFeature, renderReport, type RunFacts } from '../report/index.ts';
-import type { SparseActs } from '../sae/index.ts';
-import type { StepMetrics } from '../training/index.ts';
+} from '../../evaluation/index.ts';
+import { type Curve, type ReportData, type ReportFeature, renderReport, type RunFacts } from '../../report/index.ts';
+import type { SparseActs } from '../../sae/index.ts';
+import type { StepMetrics } from '../../training/index.ts';
 import { ReportPictures } from './report-pictures.ts';
 
 export interface ReportOptions {

@@ -2,10 +2,10 @@
  * A model and all processors: threads with a session each, to which clips are handed as they become free. Reading, decoding, resampling and features are
  * done there too. A session of its own for each clip loses nothing to waiting at every operation, as threads of one session do.
  */
-import { type Clip, loadClip, type LoadedClip, spectrogram, whisperFeatures } from '../audio/index.ts';
-import { type MultiEncoder, type PreparedEncoder, startEncoder } from '../encoders/index.ts';
-import { CochleaError } from '../errors.ts';
-import { runtime, type WorkerThread } from '../runtime/index.ts';
+import { type Clip, loadClip, type LoadedClip, spectrogram, whisperFeatures } from '../../audio/index.ts';
+import { type MultiEncoder, type PreparedEncoder, startEncoder } from '../../encoders/index.ts';
+import { CochleaError } from '../../errors.ts';
+import { runtime, type WorkerThread } from '../../runtime/index.ts';
 import { type FramesOfClip, framesOfClip } from './clip-frames.ts';
 
 export type ClipRequest =

@@ -1,7 +1,7 @@
 /** A thread that encodes clips: clip-encoder.ts starts it, has it open a model, and gives it one clip at a time. */
-import { spectrogram, whisperFeatures } from '../audio/index.ts';
-import { type MultiEncoder, startEncoder } from '../encoders/index.ts';
-import { runtime } from '../runtime/index.ts';
+import { spectrogram, whisperFeatures } from '../../audio/index.ts';
+import { type MultiEncoder, startEncoder } from '../../encoders/index.ts';
+import { runtime } from '../../runtime/index.ts';
 import type { ClipRequest, OpenAnswer } from './clip-encoder.ts';
 import { framesOfClip } from './clip-frames.ts';
 

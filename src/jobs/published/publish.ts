@@ -1,8 +1,9 @@
 /** SAEs from folders of this disk into a repository of the Hub. */
-import { CochleaError } from '../errors.ts';
-import { readSaelensFolder } from '../formats/index.ts';
-import { commitFiles, type ConnectionOptions, type LocalFile, lookAt, type PlannedFile, planUpload, type RemoteState, remoteText } from '../hub/index.ts';
-import { runtime } from '../runtime/index.ts';
+import { CochleaError } from '../../errors.ts';
+import { readSaelensFolder } from '../../formats/index.ts';
+import { commitFiles, type ConnectionOptions, type LocalFile, lookAt, type PlannedFile, planUpload, type RemoteState, remoteText } from '../../hub/index.ts';
+import { runtime } from '../../runtime/index.ts';
+import { inputMeanFile } from '../../training/index.ts';
 import { modelCard, readFacts, type SaeFacts } from './model-card.ts';
 
 const { files, paths } = runtime;
@@ -57,7 +58,7 @@ export async function publish(options: PublishOptions): Promise<PublishResult> {
   const saes: SaeFacts[] = [], local: LocalFile[] = [];
   for (const [name, folder] of folders) {
     saes.push(await checkedFacts(folder, name));
-    for (const file of ['cfg.json', weightsFile, 'sparsity.safetensors', 'runner_cfg.json']) {
+    for (const file of ['cfg.json', weightsFile, 'sparsity.safetensors', inputMeanFile, 'runner_cfg.json']) {
       const path = paths.join(folder, file);
       if (await files.info(path)) local.push({ path: `${name}/${file}`, file: path });
     }

@@ -1,7 +1,7 @@
 /** One recording through an open model. */
-import { meanPooled } from '../activations/index.ts';
-import { type Clip, loadClip, type LoadedClip } from '../audio/index.ts';
-import type { MultiEncoder } from '../encoders/index.ts';
+import { meanPooled } from '../../activations/index.ts';
+import { type Clip, loadClip, type LoadedClip } from '../../audio/index.ts';
+import type { MultiEncoder } from '../../encoders/index.ts';
 
 /** The frames of a clip at a hook point, without padding, and at a second one. */
 export interface FramesOfClip {

@@ -1,10 +1,10 @@
 /** Published SAEs from the Hub onto this disk: by the name of a release, or from any repository. */
-import { CochleaError } from '../errors.ts';
-import type { Gpu } from '../gpu/index.ts';
-import { type ConnectionOptions, listRepository, type RemoteFile, type Snapshot, snapshot, type SnapshotProgress } from '../hub/index.ts';
-import { loadPretrainedFolder, type LoadOptions, releases, type ResolvedSae, resolveSae } from '../pretrained/index.ts';
-import { runtime } from '../runtime/index.ts';
-import type { SAE } from '../sae/index.ts';
+import { CochleaError } from '../../errors.ts';
+import type { Gpu } from '../../gpu/index.ts';
+import { type ConnectionOptions, listRepository, type RemoteFile, type Snapshot, snapshot, type SnapshotProgress } from '../../hub/index.ts';
+import { loadPretrainedFolder, type LoadOptions, releases, type ResolvedSae, resolveSae } from '../../pretrained/index.ts';
+import { runtime } from '../../runtime/index.ts';
+import type { SAE } from '../../sae/index.ts';
 
 export interface PullOptions extends ConnectionOptions {
   /** The SAE of the release or repository; need not be told where there is only one. */
@@ -106,15 +106,16 @@ export async function listSaes(name: string, options: PullOptions = {}): Promise
 /** Weights that lie in a folder of their own, one SAE each; any other file of tensors is an SAE by itself. */
 const folderWeights = /(^|\/)(sae_weights\.safetensors|sae\.safetensors|params\.npz|ae\.pt|checkpoints\/final\.safetensors)$/;
 const tensorFile = /\.(safetensors|npz|pt)$/;
-/** State of a training run, which nobody needs who uses the SAE. */
-const besides = /(^|\/)(sparsity|activations_store_state|.*optimi[sz]er.*|trainer_state|training_args|scheduler)\.\w+$/;
+/** Tensors that are no SAE: what belongs to one, and the state of a training run, which nobody needs who uses it. */
+const besides = /(^|\/)(sparsity|input_mean|activations_store_state|.*optimi[sz]er.*|trainer_state|training_args|scheduler)\.\w+$/;
+const belonging = /(^|\/)(sparsity|input_mean)\.safetensors$/;
 const settings = /\.(json|ya?ml)$/;
 
 function saesIn(files: readonly RemoteFile[]): ListedSae[] {
   const parent = (path: string): string => path.split('/').slice(0, -1).join('/');
   const byFolder = new Map<string, RemoteFile[]>();
   for (const file of files) byFolder.set(parent(file.path), [...byFolder.get(parent(file.path)) ?? [], file]);
-  const configs = (folder: string): RemoteFile[] => (byFolder.get(folder) ?? []).filter(({ path }) => settings.test(path) || path.endsWith('sparsity.safetensors'));
+  const configs = (folder: string): RemoteFile[] => (byFolder.get(folder) ?? []).filter(({ path }) => settings.test(path) || belonging.test(path));
   return files.filter(({ path }) => tensorFile.test(path) && !besides.test(path)).map((file): ListedSae => {
     const { path } = file;
     if (!folderWeights.test(path)) return { id: path, files: [...configs(parent(path)).filter((one) => settings.test(one.path)), file] };

@@ -1,8 +1,8 @@
 /** Models of the Hugging Face Hub, brought onto this disk for whoever opens models. */
-import { chooseEncoderFile, externalFiles, knownModels } from '../encoders/index.ts';
-import { CochleaError } from '../errors.ts';
-import { type ConnectionOptions, type RemoteFile, type Snapshot, snapshot, type SnapshotProgress } from '../hub/index.ts';
-import { runtime } from '../runtime/index.ts';
+import { chooseEncoderFile, externalFiles, knownModels } from '../../encoders/index.ts';
+import { CochleaError } from '../../errors.ts';
+import { type ConnectionOptions, type RemoteFile, type Snapshot, snapshot, type SnapshotProgress } from '../../hub/index.ts';
+import { runtime } from '../../runtime/index.ts';
 
 export interface LocateOptions extends ConnectionOptions {
   /** Ask nobody: take what is in the cache. HF_HUB_OFFLINE=1 says the same. */
