@@ -1,3 +1,4 @@
+import { CochleaError } from '../errors.ts';
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import { padded } from '../gpu/index.ts';
 import { expectPairs, type KeptPairs, slotsOf } from './pairs.ts';
@@ -48,6 +49,7 @@ export function invertPairs(rec: Recorder, kept: KeptPairs, index: InverseIndex,
   const { indices, values, offsets = indices, dz } = kept;
   expectPairs('inverse index', kept, rows);
   expectSameShards('inverse index', bitmap, ranks);
+  if (bitmap.stride % 4 !== 0) throw new CochleaError('gpu-error', `inverse index: ${bitmap.label} has rows of ${bitmap.stride} words, not of whole fours`);
   const pairs = slotsOf(kept, rows);
   const constants = { KEEP_ALL: keepAll ? 1 : 0, RAGGED: kept.offsets ? 1 : 0 };
   const shape = (shard: { first: number; rows: number }) => ({ pairs, rows, k: indices.columns, first_latent: shard.first, latents: shard.rows });

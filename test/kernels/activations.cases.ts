@@ -5,7 +5,7 @@ import {
 import type { RandomStream } from '../../src/random.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal } from '../support/check.ts';
-import { type Bench, drawn, fuzzed, normals, onAllKinds, run, sameBits } from '../support/kernels.ts';
+import { type Bench, drawn, fuzzed, normals, onBothKinds, run, sameBits } from '../support/kernels.ts';
 
 /** Rows firstRow ... of a batch that goes on behind them. */
 const shapes = [
@@ -60,7 +60,7 @@ const values = (sums: readonly { value: number }[]): number[] => sums.map(({ val
 const sizes = (sums: readonly { size: number }[]): number[] => sums.map(({ size }) => size);
 
 const relu: Case[] = [1, 2, 1.5, 0.5].flatMap((p) => [
-  fuzzed(`relu codes and their L${p} penalty`, onAllKinds(shapes), async (gpu, random, shape) => {
+  fuzzed(`relu codes and their L${p} penalty`, onBothKinds(shapes), async (gpu, random, shape) => {
     const { rows, dSae } = shape;
     const h = codes(random, shape), norms = normals(random, dSae).map((value) => Math.abs(value) + 0.1), coefficient = 0.5;
     if (rows > 1) h.fill(-1, 0, dSae); // a row with nothing active
@@ -81,7 +81,7 @@ const relu: Case[] = [1, 2, 1.5, 0.5].flatMap((p) => [
     equal(found.integers('flags')[0], 0, 'flags');
   }),
   ...[false, true].map((addMore) => (
-    fuzzed(`gradients of relu codes under their L${p} penalty${addMore ? ', added to others' : ''}`, onAllKinds(shapes), async (gpu, random, shape) => {
+    fuzzed(`gradients of relu codes under their L${p} penalty${addMore ? ', added to others' : ''}`, onBothKinds(shapes), async (gpu, random, shape) => {
       const { rows, dSae } = shape;
       const pitch = padded(dSae);
       const f = codes(random, shape).map((value) => Math.max(value, 0)), df = normals(random, rows * dSae), more = normals(random, rows * dSae);
@@ -124,7 +124,7 @@ const gated: Case[] = [
     const expected = latents(dSae).flatMap((i) => [Math.exp(r[i]), b[i], gate[i], 0]);
     near(found.floats('traits'), expected, expected.map((value, at) => (at % 4 === 0 ? value : 0)), 20, 'traits');
   }),
-  fuzzed('gated codes pass relu of the magnitude through an open gate, in training and in place', onAllKinds(shapes), async (gpu, random, shape) => {
+  fuzzed('gated codes pass relu of the magnitude through an open gate, in training and in place', onBothKinds(shapes), async (gpu, random, shape) => {
     const { rows, dSae } = shape;
     const gates = codes(random, shape), traits = randomTraits(random, dSae);
     const found = await run(gpu, [], (bench) => {
@@ -149,7 +149,7 @@ const gated: Case[] = [
     close(found.floats('active'), column(shape, 1, 0, Array.from({ length: rows }, (_, b) => found.floats('f').subarray(b * dSae, (b + 1) * dSae).filter((value) => value > 0).length)), {}, 'active latents');
     equal(found.integers('flags')[0], 0, 'flags');
   }),
-  fuzzed('gradients of gated codes flow through the magnitudes of those that fired', onAllKinds(shapes), async (gpu, random, shape) => {
+  fuzzed('gradients of gated codes flow through the magnitudes of those that fired', onBothKinds(shapes), async (gpu, random, shape) => {
     const { rows, dSae } = shape;
     const gates = codes(random, shape), traits = randomTraits(random, dSae), df = normals(random, rows * dSae);
     const before = { gradBMag: soFar(random, shape, dSae), gradRMag: soFar(random, shape, dSae), pulls: soFar(random, shape, dSae) }, counts = countsSoFar(random, shape);
@@ -213,7 +213,7 @@ const jumprelu: Case[] = [
       })
   )),
   ...sparsityModes.flatMap((sparsity) => [false, true].flatMap((preAct) => [
-    fuzzed(`JumpReLU codes and their penalties: ${sparsity}${preAct ? ', and that of dead latents' : ''}`, onAllKinds(shapes), async (gpu, random, shape) => {
+    fuzzed(`JumpReLU codes and their penalties: ${sparsity}${preAct ? ', and that of dead latents' : ''}`, onBothKinds(shapes), async (gpu, random, shape) => {
       const { rows, dSae } = shape;
       const { traits, h, of } = jumpreluProblem(random, shape);
       const columns = preAct ? 2 : 1;
@@ -293,7 +293,7 @@ const jumprelu: Case[] = [
 ];
 
 const flags: Case[] = [NaN, Infinity, -Infinity].map((wrong) => (
-  fuzzed(`${wrong} anywhere raises the flag, in relu, gated and JumpReLU codes`, onAllKinds([0, 64, 129].map((at) => ({ at }))), async (gpu, random, { at }) => {
+  fuzzed(`${wrong} anywhere raises the flag, in relu, gated and JumpReLU codes`, onBothKinds([0, 64, 129].map((at) => ({ at }))), async (gpu, random, { at }) => {
     const shape = { rows: 1, dSae: 130, firstRow: 0 };
     const { dSae } = shape;
     const h = normals(random, dSae);

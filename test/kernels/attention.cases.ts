@@ -2,7 +2,7 @@ import { addRows, attend, removeProjection } from '../../src/kernels/index.ts';
 import { causalAttention } from '../oracle/temporal-sae.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal } from '../support/check.ts';
-import { drawn, fuzzed, normals, onAllKinds, run } from '../support/kernels.ts';
+import { drawn, fuzzed, normals, onBothKinds, run } from '../support/kernels.ts';
 import { add, divide, exponential, handedOver, multiply, type Rounded, squareRoot, subtract, sum, sumOfSquares, within } from '../support/rounding.ts';
 
 interface Shape {
@@ -26,7 +26,7 @@ const shapes: Shape[] = [
   ...drawn(3, (from): Shape => ({ heads: from(1, 4), width: from(1, 9), depth: from(1, 20), blocks: Array.from({ length: from(1, 3) }, () => 13), atOnce: from(1, 13), spread: from(1, 4) })),
 ];
 
-const attention = fuzzed('attention through blocks of keys is attention over all that came before', onAllKinds(shapes), async (gpu, random, { heads, width, depth, blocks, atOnce, spread }) => {
+const attention = fuzzed('attention through blocks of keys is attention over all that came before', onBothKinds(shapes), async (gpu, random, { heads, width, depth, blocks, atOnce, spread }) => {
   const inner = heads * width, outer = heads * depth;
   const block = Math.max(...blocks), rows = blocks.at(-1)!, before = blocks.slice(0, -1).reduce((total, n) => total + n, 0);
   const q = normals(random, rows * inner, spread), keyBias = normals(random, inner), valueBias = normals(random, outer);
@@ -107,7 +107,7 @@ const broken = fuzzed('attention raises the flag at a query, a key or a bias tha
 const rowShapes = [{ rows: 1, columns: 1 }, { rows: 3, columns: 5 }, { rows: 2, columns: 64 }, { rows: 7, columns: 131 }, ...drawn(2, (from) => ({ rows: from(1, 30), columns: from(1, 90) }))];
 
 const projections = [true, false].map((first): Case => (
-  fuzzed(`what points along another row is taken out and ${first ? 'kept' : 'added to what was taken before'}`, onAllKinds(rowShapes), async (gpu, random, { rows, columns }) => {
+  fuzzed(`what points along another row is taken out and ${first ? 'kept' : 'added to what was taken before'}`, onBothKinds(rowShapes), async (gpu, random, { rows, columns }) => {
     const a = normals(random, rows * columns), x = normals(random, rows * columns), taken = normals(random, rows * columns);
     if (rows > 1) a.fill(0, columns, 2 * columns); // nothing points along a zero row
     const found = await run(gpu, [], (bench) => {

@@ -3,7 +3,7 @@ import type { RandomStream } from '../../src/random.ts';
 import { contrastiveLoss } from '../oracle/temporal-matryoshka-sae.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal } from '../support/check.ts';
-import { drawn, fuzzed, normals, onAllKinds, run } from '../support/kernels.ts';
+import { drawn, fuzzed, normals, onBothKinds, run } from '../support/kernels.ts';
 import { add, divide, exponential, handedOver, logarithm, multiply, type Rounded, squareRoot, subtract, sum, sumOfSquares, within } from '../support/rounding.ts';
 
 interface Shape {
@@ -48,7 +48,7 @@ function drawSide(random: RandomStream, { rows, latents, most }: Shape) {
   return { kept, indices, values, dz, offsets };
 }
 
-const losses = fuzzed('the contrastive loss and its gradients are those of the oracle', onAllKinds(shapes), async (gpu, random, shape) => {
+const losses = fuzzed('the contrastive loss and its gradients are those of the oracle', onBothKinds(shapes), async (gpu, random, shape) => {
   const { rows, spare, latents, high, most, similarity, scaled } = shape;
   const drawnSides = [drawSide(random, shape), drawSide(random, shape)] as const;
   const norms = normals(random, latents).map((value) => 0.2 + Math.abs(value));

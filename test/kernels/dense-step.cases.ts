@@ -23,7 +23,7 @@ type Own = { architecture: 'standard'; lpNorm: number } | { architecture: 'gated
   architecture: 'jumprelu'; mode: 'step' | 'tanh' | 'quadratic'; preAct?: number; target?: number; toInput?: boolean; compatibility?: Compatibility;
 });
 
-type Shape = Own & { rows: number; dIn: number; dSae: number; dead: number; applyBDec: boolean; normalise: Exclude<Normalization, 'expected_average_only_in'>; adapter: 'software' | 'hardware' };
+type Shape = Own & { rows: number; dIn: number; dSae: number; dead: number; applyBDec: boolean; normalise: Exclude<Normalization, 'expected_average_only_in'>; adapter: 'software' | 'images' | 'hardware' };
 
 const base = { adapter: 'software', rows: 33, dIn: 20, dSae: 60, dead: 25, applyBDec: true, normalise: 'none' } as const;
 const standard = { ...base, architecture: 'standard', lpNorm: 1 } as const;
@@ -37,6 +37,7 @@ const shapes: Shape[] = [
   gated,
   { ...gated, applyBDec: false, normalise: 'constant_norm_rescale' },
   { ...gated, normalise: 'layer_norm', rows: 70, dIn: 3, dSae: 7 },
+  { ...gated, adapter: 'images' },
   { ...gated, adapter: 'hardware', rows: 5, dIn: 29, dSae: 131, applyBDec: false },
   jumprelu,
   { ...jumprelu, compatibility: 'saelens-6.18', preAct: 0.3, normalise: 'layer_norm' },

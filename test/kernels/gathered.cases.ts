@@ -1,7 +1,7 @@
 import { padded } from '../../src/gpu/index.ts';
 import { entryWords, gatheredGradients, type GatheredTerm, type InverseIndex, meanCutoff, noLatent, rowSquares } from '../../src/kernels/index.ts';
 import type { Case } from '../support/case.ts';
-import { drawn, fuzzed, keptPairs, normals, onAllKinds, run } from '../support/kernels.ts';
+import { drawn, fuzzed, keptPairs, normals, onBothKinds, run } from '../support/kernels.ts';
 import { divide, multiply, type Rounded, sum, sumOfSquares, within } from '../support/rounding.ts';
 
 const shapes = [
@@ -13,7 +13,7 @@ const shapes = [
 ];
 
 const gathered: Case[] = (['value', 'dz', 'slot'] as const).flatMap((kind) => [false, true].map((addTo) => (
-  fuzzed(`a weight's gradient by ${kind} ${addTo ? 'adds to what is there' : 'is gathered'}, in one piece and in shards`, onAllKinds(shapes), async (gpu, random, { rows, firstRow, dIn, dSae, picks, cuts }) => {
+  fuzzed(`a weight's gradient by ${kind} ${addTo ? 'adds to what is there' : 'is gathered'}, in one piece and in shards`, onBothKinds(shapes), async (gpu, random, { rows, firstRow, dIn, dSae, picks, cuts }) => {
     // Pairs of every latent by row; with 'slot' only those of a span of rows count.
     const all = firstRow + rows + 2;
     const byLatent = Array.from({ length: dSae }, (): { row: number; value: number; dz: number }[] => []);
@@ -58,7 +58,7 @@ const gathered: Case[] = (['value', 'dz', 'slot'] as const).flatMap((kind) => [f
   })
 )));
 
-const squares = fuzzed('the squares of a matrix\'s rows are left from a place on, in one piece and in shards', onAllKinds(shapes), async (gpu, random, { dIn, dSae, firstRow, cuts }) => {
+const squares = fuzzed('the squares of a matrix\'s rows are left from a place on, in one piece and in shards', onBothKinds(shapes), async (gpu, random, { dIn, dSae, firstRow, cuts }) => {
   const M = normals(random, dSae * dIn), start = normals(random, firstRow + dSae + 2);
   const found = await run(gpu, cuts, (bench, shardRows) => {
     const tensors = { M: bench.tensor('M', dSae, dIn, { data: M, shardRows }), squares: bench.tensor('squares', 1, start.length, { data: start }) };

@@ -4,7 +4,7 @@ import { rowNorms as oracleRowNorms } from '../oracle/matrix.ts';
 import { streamWord } from '../oracle/random.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal } from '../support/check.ts';
-import { drawn, fuzzed, normals, onAllKinds, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, normals, onBothKinds, run, sameBits } from '../support/kernels.ts';
 import { divide, handedOver, multiply, squareRoot, sum, sumOfSquares, within } from '../support/rounding.ts';
 
 const counters: Case[] = [
@@ -45,7 +45,7 @@ const shapes = [
 ];
 
 const rows: Case[] = [
-  fuzzed('row norms, in one piece and in shards', onAllKinds(shapes), async (gpu, random, { dIn, dSae, cuts }) => {
+  fuzzed('row norms, in one piece and in shards', onBothKinds(shapes), async (gpu, random, { dIn, dSae, cuts }) => {
     const W = normals(random, dSae * dIn);
     W.fill(0, 0, dIn);
     const found = await run(gpu, cuts, (bench, shardRows) => {
@@ -70,7 +70,7 @@ const rows: Case[] = [
     });
     within(found.floats('W'), Array.from(W, (value, j) => (norms[Math.floor(j / dIn)] === 0 ? { value, error: 0 } : multiply(value, divide(norm, norms[Math.floor(j / dIn)])))), 'W');
   }),
-  fuzzed('norms and scaling together give unit rows', onAllKinds([{ dIn: 28, dSae: 40 }, { dIn: 384, dSae: 9 }]), async (gpu, random, { dIn, dSae }) => {
+  fuzzed('norms and scaling together give unit rows', onBothKinds([{ dIn: 28, dSae: 40 }, { dIn: 384, dSae: 9 }]), async (gpu, random, { dIn, dSae }) => {
     const found = await run(gpu, [], (bench) => {
       const tensors = { W: bench.tensor('W', dSae, dIn, { data: normals(random, dSae * dIn) }), norms: bench.tensor('norms', 1, dSae) };
       return { tensors, record: (rec) => (rowNorms(rec, tensors), scaleRows(rec, tensors, 1)) };

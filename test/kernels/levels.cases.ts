@@ -3,7 +3,7 @@ import { squaredError } from '../oracle/linear.ts';
 import { denormalize } from '../oracle/normalize.ts';
 import type { Case } from '../support/case.ts';
 import { close } from '../support/check.ts';
-import { drawn, fuzzed, normals, onAllKinds, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, normals, onBothKinds, run, sameBits } from '../support/kernels.ts';
 import { add, divide, multiply, type Rounded, subtract, sumOfSquares, within } from '../support/rounding.ts';
 
 const shapes = [
@@ -11,7 +11,7 @@ const shapes = [
 ];
 
 export const cases: Case[] = [
-  fuzzed('an inner level gives its error and adds its gradient to that of the wider level', onAllKinds(shapes), async (gpu, random, { rows, dIn }) => {
+  fuzzed('an inner level gives its error and adds its gradient to that of the wider level', onBothKinds(shapes), async (gpu, random, { rows, dIn }) => {
     const t = normals(random, rows * dIn), r = normals(random, rows * dIn), outer = normals(random, rows * dIn), affine = normals(random, rows * 2);
     const given = normals(random, rows * 3), column = random.below(3);
     const found = await run(gpu, [], (bench) => {

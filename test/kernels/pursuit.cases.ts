@@ -3,7 +3,7 @@ import type { RandomStream } from '../../src/random.ts';
 import { dotBound } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
 import { close, ok } from '../support/check.ts';
-import { drawn, fuzzed, normals, onAllKinds, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, normals, onBothKinds, run, sameBits } from '../support/kernels.ts';
 import { add, multiply, type Rounded, subtract, sum, within } from '../support/rounding.ts';
 
 const shapes = [
@@ -38,7 +38,7 @@ const stops = [
 
 /** Every pick is checked against the residual that the picks before it leave, so that nothing depends on a close call. */
 const pursued: Case[] = stops.map((options, n) => (
-  fuzzed(`a pursuit takes the best latent of every residual, ${JSON.stringify(options)}`, n === 0 ? onAllKinds(shapes) : shapes, async (gpu, random, { rows, firstRow, dIn, dSae, picks, cuts }) => {
+  fuzzed(`a pursuit takes the best latent of every residual, ${JSON.stringify(options)}`, n === 0 ? onBothKinds(shapes) : shapes, async (gpu, random, { rows, firstRow, dIn, dSae, picks, cuts }) => {
     const all = firstRow + rows;
     const W = dictionary(random, dSae, dIn), x = normals(random, all * dIn, 1 / Math.sqrt(dIn));
     const found = await run(gpu, cuts, (bench, shardRows) => {
@@ -173,7 +173,7 @@ const merged = fuzzed('picks are merged into pairs with latents ascending', shap
   }
 });
 
-const walkedBack = fuzzed('the backward pass walks every row\'s picks from the last to the first', onAllKinds(shapes), async (gpu, random, { rows, firstRow, dIn, dSae, picks, cuts }) => {
+const walkedBack = fuzzed('the backward pass walks every row\'s picks from the last to the first', onBothKinds(shapes), async (gpu, random, { rows, firstRow, dIn, dSae, picks, cuts }) => {
   const all = firstRow + rows;
   const drawnOnes = drawnPicks(random, all, picks, dSae);
   const W = dictionary(random, dSae, dIn), g = normals(random, all * dIn), leftOver = normals(random, all * dIn, 0.1);

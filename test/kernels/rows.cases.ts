@@ -3,7 +3,7 @@ import { squaredError, subtractBDec } from '../oracle/linear.ts';
 import { denormalize, normalize } from '../oracle/normalize.ts';
 import type { Case } from '../support/case.ts';
 import { close } from '../support/check.ts';
-import { drawn, fuzzed, keptPairs, type Layout, layouts, normals, onAllKinds, pairTensors, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, keptPairs, type Layout, layouts, normals, onBothKinds, pairTensors, run, sameBits } from '../support/kernels.ts';
 import { add, divide, handedOver, minimum, multiply, type Rounded, squareRoot, subtract, sum, sumOfSquares, within } from '../support/rounding.ts';
 
 const shapes = [
@@ -17,7 +17,7 @@ function agree(twin: readonly Rounded[], oracle: Float64Array, what: string): vo
 }
 
 const prepared = (['none', 'constant_norm_rescale', 'layer_norm'] as const).map((normalise: keyof typeof rowNormalisations): Case => (
-  fuzzed(`prepare with ${normalise} centres, scales and normalises every row`, onAllKinds([...(normalise === 'layer_norm' ? [] : [{ rows: 2, dIn: 1 }]), ...shapes]), async (gpu, random, { rows, dIn }) => {
+  fuzzed(`prepare with ${normalise} centres, scales and normalises every row`, onBothKinds([...(normalise === 'layer_norm' ? [] : [{ rows: 2, dIn: 1 }]), ...shapes]), async (gpu, random, { rows, dIn }) => {
     const frames = normals(random, rows * dIn).map((value) => value + 3), centre = normals(random, dIn), b = normals(random, dIn);
     const scale = handedOver(0.3 + random.uniform());
     const subtractB = random.below(2);
@@ -58,7 +58,7 @@ const prepared = (['none', 'constant_norm_rescale', 'layer_norm'] as const).map(
   })
 ));
 
-const residual = fuzzed('residual gives the output, the gradient of the error and the row statistics', onAllKinds([{ rows: 2, dIn: 1 }, ...shapes].map((shape, n) => ({ ...shape, k: [1, 7, 70][n % 3] }))),
+const residual = fuzzed('residual gives the output, the gradient of the error and the row statistics', onBothKinds([{ rows: 2, dIn: 1 }, ...shapes].map((shape, n) => ({ ...shape, k: [1, 7, 70][n % 3] }))),
   async (gpu, random, { rows, dIn, k }) => {
     const t = normals(random, rows * dIn), mean = normals(random, dIn, 0.3), r = normals(random, rows * dIn), affine = normals(random, rows * 2);
     const [slots, ragged] = layouts(keptPairs(random, rows, k, k), rows);
@@ -97,7 +97,7 @@ const residual = fuzzed('residual gives the output, the gradient of the error an
 
 const auxiliary = [{ affine: false }, { affine: true }, { affine: false, raw: true, add: true }].map(({ affine, raw = false, add: adds = false }): Case => (
   fuzzed(`the auxiliary loss and its gradient ${affine ? 'undo the row normalisation' : 'are of the bare reconstruction'}${raw ? ', beside a reconstruction as it is in training, added to a loss' : ''}`,
-    onAllKinds([{ rows: 2, dIn: 1, dead: 5, kAux: 3 }, ...shapes.map((shape, n) => ({ ...shape, dead: [0, 2, 9, 50][n % 4], kAux: 9 }))]), async (gpu, random, { rows, dIn, dead, kAux }) => {
+    onBothKinds([{ rows: 2, dIn: 1, dead: 5, kAux: 3 }, ...shapes.map((shape, n) => ({ ...shape, dead: [0, 2, 9, 50][n % 4], kAux: 9 }))]), async (gpu, random, { rows, dIn, dead, kAux }) => {
       const t = normals(random, rows * dIn), out = normals(random, rows * dIn), rAux = normals(random, rows * dIn), rowAffine = normals(random, rows * 2);
       const coefficient = handedOver(0.1 + random.uniform());
       const found = await run(gpu, [], (bench) => {

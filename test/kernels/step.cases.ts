@@ -11,7 +11,7 @@ import { ok } from '../support/check.ts';
 import { fuzzed, normals, sameBits } from '../support/kernels.ts';
 import { decidedFrames, type Problem, randomTopk } from '../support/topk-problem.ts';
 
-type Shape = Problem & { rows: number; dead: number; adapter: 'software' | 'hardware' };
+type Shape = Problem & { rows: number; dead: number; adapter: 'software' | 'images' | 'hardware' };
 
 // d_in / 2 = 10 dead latents take the full auxiliary weight; fewer take their share.
 const base = { adapter: 'software', rows: 33, dIn: 20, dSae: 60, k: 5, dead: 25, rescale: true, applyBDec: true, normalise: 'none', compatibility: 'corrected' } as const;
@@ -27,6 +27,7 @@ const shapes: Shape[] = [
   { ...base, dead: 60, rescale: false, compatibility: 'saelens-6.18' }, // all
   { ...base, rows: 1, k: 1 },
   { ...base, rows: 70, dIn: 2, dSae: 7, k: 7, dead: 4 },
+  { ...base, adapter: 'images' },
   // Few rows: a software adapter pays for the wide workgroups of the top-k for hardware.
   { ...base, rows: 3, adapter: 'hardware' },
   { ...base, rows: 2, adapter: 'hardware', dead: 3, rescale: false, compatibility: 'saelens-6.18', normalise: 'layer_norm' },

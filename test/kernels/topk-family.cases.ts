@@ -15,7 +15,7 @@ import { fuzzed, sameBits } from '../support/kernels.ts';
 import { decidedFamilyFrames, type FamilyProblem, kOf, widthsOf } from '../support/topk-family-problem.ts';
 import { type LinearWeights, randomTopk } from '../support/topk-problem.ts';
 
-type Shape = FamilyProblem & { rows: number; dead: number; adapter?: 'software' | 'hardware' };
+type Shape = FamilyProblem & { rows: number; dead: number; adapter?: 'software' | 'images' | 'hardware' };
 
 const base: Shape = { member: 'batchtopk', rows: 33, dIn: 20, dSae: 60, k: 5.4, dead: 25, rescale: true, applyBDec: true, normalise: 'none', compatibility: 'corrected' };
 const nested: Shape = { ...base, member: 'matryoshka_batchtopk', widths: [7, 20, 60] };
@@ -32,6 +32,7 @@ const shapes: Shape[] = [
   { ...nested, widths: [1, 59, 60], rescale: false, applyBDec: false, normalise: 'constant_norm_rescale' },
   { ...nested, widths: [60], dead: 0 },
   { ...nested, widths: [30], rows: 5, adapter: 'hardware' }, // d_sae is added
+  { ...nested, rows: 40, adapter: 'images' },
   { ...nested, perLevel: true },
   { ...nested, perLevel: true, widths: [20, 21, 60], normalise: 'layer_norm', rescale: false, dead: 40 },
   { ...nested, perLevel: true, normalise: 'constant_norm_rescale', applyBDec: false, dead: 2, compatibility: 'saelens-6.18' },

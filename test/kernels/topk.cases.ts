@@ -4,7 +4,7 @@ import type { RandomStream } from '../../src/random.ts';
 import { rowTopK, rowTopKAmong } from '../oracle/topk.ts';
 import type { Case } from '../support/case.ts';
 import { close, equal, ok } from '../support/check.ts';
-import { drawn, fuzzed, normals, onAllKinds, run, sameBits } from '../support/kernels.ts';
+import { drawn, fuzzed, normals, onBothKinds, run, sameBits } from '../support/kernels.ts';
 
 interface Problem {
   h: Float32Array;
@@ -90,7 +90,7 @@ const sizes = [
 const fewSizes = [{ rows: 3, dSae: 40, k: 5 }, { rows: 2, dSae: 1300, k: 200 }, { rows: 2, dSae: 1031, k: 1031 }];
 
 const against = (name: string, shapes: typeof sizes, draw: (random: RandomStream, column: number) => number): Case => (
-  fuzzed(`top-k of ${name}`, onAllKinds(shapes), async (gpu, random, { rows, dSae, k }) => {
+  fuzzed(`top-k of ${name}`, onBothKinds(shapes), async (gpu, random, { rows, dSae, k }) => {
     const h = Float32Array.from({ length: rows * dSae }, (_, j) => draw(random, j % dSae));
     await checkAgainstOracle(gpu, { h, rows, k, firstRow: 2 });
   })
@@ -113,7 +113,7 @@ const listSizes = [
 ];
 
 const lists = [true, false].map((ties) => (
-  fuzzed(`top-k among a list of latents keeps negative values as they are, ${ties ? 'with' : 'without'} ties`, onAllKinds(listSizes), async (gpu, random, { dSae, count, k }) => {
+  fuzzed(`top-k among a list of latents keeps negative values as they are, ${ties ? 'with' : 'without'} ties`, onBothKinds(listSizes), async (gpu, random, { dSae, count, k }) => {
     const rows = 3;
     const list = [...random.permutation(dSae).subarray(0, count).sort()];
     const listed = new Set(list);
@@ -129,14 +129,14 @@ const wholeNumbers = (random: RandomStream, length: number, low: number, high: n
 const scaledSizes = [{ dSae: 5, k: 2 }, { dSae: 200, k: 30 }, { dSae: 1600, k: 1100 }];
 
 const scaled: Case[] = [
-  fuzzed('top-k by value times norm keeps the unscaled values', onAllKinds(scaledSizes.flatMap((size) => [{ ...size, listed: false }, { ...size, listed: true }])),
+  fuzzed('top-k by value times norm keeps the unscaled values', onBothKinds(scaledSizes.flatMap((size) => [{ ...size, listed: false }, { ...size, listed: true }])),
     async (gpu, random, { dSae, k, listed }) => {
       const rows = 2;
       const h = wholeNumbers(random, rows * dSae, -9, 9), norms = wholeNumbers(random, dSae, 1, 6);
       const list = listed ? [...random.permutation(dSae).subarray(0, Math.ceil(dSae * 0.8)).sort()] : undefined;
       await checkAgainstOracle(gpu, { h, rows, k, norms, ...(list ? { list } : {}) }, Float64Array.from(h, (value, j) => value * norms[j % dSae]));
     }),
-  fuzzed('no score that is left out exceeds one that is kept by more than the rounding of a product', onAllKinds([{ dSae: 600, k: 30 }, { dSae: 2000, k: 1030 }]), async (gpu, random, { dSae, k }) => {
+  fuzzed('no score that is left out exceeds one that is kept by more than the rounding of a product', onBothKinds([{ dSae: 600, k: 30 }, { dSae: 2000, k: 1030 }]), async (gpu, random, { dSae, k }) => {
     const h = normals(random, dSae), norms = normals(random, dSae).map(Math.abs);
     const { indices } = await select(gpu, { h, rows: 1, k, norms });
     ok(indices.every((latent, j) => latent < dSae && (j === 0 || latent > indices[j - 1])), `ascending latents: ${indices.join(' ')}`);
@@ -149,7 +149,7 @@ const scaled: Case[] = [
 
 /** Ranked by size, values with their signs; also with room for more than is kept. */
 const absolute: Case[] = [
-  fuzzed('top-k by size keeps values of either sign', onAllKinds([{ dSae: 7, k: 3 }, { dSae: 1300, k: 200 }, { dSae: 1031, k: 1031 }]), async (gpu, random, { dSae, k }) => {
+  fuzzed('top-k by size keeps values of either sign', onBothKinds([{ dSae: 7, k: 3 }, { dSae: 1300, k: 200 }, { dSae: 1031, k: 1031 }]), async (gpu, random, { dSae, k }) => {
     const rows = 3;
     const h = normals(random, rows * dSae), norms = wholeNumbers(random, dSae, 1, 6);
     await checkAgainstOracle(gpu, { h, rows, k, absolute: true, firstRow: 1 }, Float64Array.from(h, Math.abs));
@@ -159,12 +159,12 @@ const absolute: Case[] = [
     await checkAgainstOracle(gpu, { h: whole, rows, k, norms, absolute: true }, scores);
     await checkAgainstOracle(gpu, { h: whole, rows, k, norms, absolute: true, list }, scores);
   }),
-  fuzzed('a NaN or an infinity raises the flag of a top-k by size', onAllKinds([{ value: NaN }, { value: -Infinity }]), async (gpu, random, { value }) => {
+  fuzzed('a NaN or an infinity raises the flag of a top-k by size', onBothKinds([{ value: NaN }, { value: -Infinity }]), async (gpu, random, { value }) => {
     const h = normals(random, 300);
     h[100] = value;
     equal((await select(gpu, { h, rows: 1, k: 20, absolute: true })).flag, 1, 'flag');
   }),
-  fuzzed('top-k in a row with more slots leaves those behind empty', onAllKinds([{ dSae: 60, k: 3, slots: 20 }, { dSae: 1300, k: 30, slots: 400 }]), async (gpu, random, { dSae, k, slots }) => {
+  fuzzed('top-k in a row with more slots leaves those behind empty', onBothKinds([{ dSae: 60, k: 3, slots: 20 }, { dSae: 1300, k: 30, slots: 400 }]), async (gpu, random, { dSae, k, slots }) => {
     await checkAgainstOracle(gpu, { h: normals(random, 4 * dSae), rows: 4, k, slots, firstRow: 2 });
   }),
 ];
@@ -197,14 +197,14 @@ const groups: Case[] = [true, false].map((scale) => (
 ));
 
 const properties: Case[] = [
-  fuzzed('permuting the latents permutes what is kept', onAllKinds([{ k: 3 }, { k: 200 }, { k: 1100 }]), async (gpu, random, { k }) => {
+  fuzzed('permuting the latents permutes what is kept', onBothKinds([{ k: 3 }, { k: 200 }, { k: 1100 }]), async (gpu, random, { k }) => {
     const dSae = 1301;
     const order = random.permutation(dSae);
     const h = Float32Array.from(random.permutation(dSae), (value) => value - 400.5); // all different
     const before = await select(gpu, { h, rows: 1, k }), after = await select(gpu, { h: h.map((_, i) => h[order[i]]), rows: 1, k });
     sameBits(after.indices.map((i) => order[i]).sort(), before.indices, 'latents');
   }),
-  fuzzed('a NaN or an infinity anywhere in a row raises the flag, and other rows are as they were', onAllKinds([
+  fuzzed('a NaN or an infinity anywhere in a row raises the flag, and other rows are as they were', onBothKinds([
     { value: NaN, at: 0, k: 5 }, { value: Infinity, at: 130, k: 20 }, { value: -Infinity, at: 1110, k: 200 }, { value: NaN, at: 1110, k: 1100 }, { value: Infinity, at: 0, k: 1100 },
   ]), async (gpu, random, { value, at, k }) => {
     const dSae = 1111;
@@ -216,7 +216,7 @@ const properties: Case[] = [
     equal(after.flag, 1, 'flag');
     for (const row of [0, 2]) sameBits(after.indices.subarray(row * k, (row + 1) * k), before.indices.subarray(row * k, (row + 1) * k), `row ${row}`);
   }),
-  fuzzed('a product of value and norm that overflows raises the flag', onAllKinds([{ k: 2 }]), async (gpu, _, { k }) => {
+  fuzzed('a product of value and norm that overflows raises the flag', onBothKinds([{ k: 2 }]), async (gpu, _, { k }) => {
     const found = await select(gpu, { h: Float32Array.of(1, 1e30, 2), rows: 1, k, norms: Float32Array.of(1, 1e30, 1) });
     equal(found.flag, 1, 'flag');
   }),

@@ -19,9 +19,16 @@ const dataStream = 1000, shapeStream = 1001;
  */
 type Kind = 'software' | 'images' | 'hardware';
 
-/** Every shape with the kernels for software adapters, of both kinds, then with those for hardware. */
+const ofKinds = <S>(kinds: readonly Kind[], shapes: readonly S[]): (S & { adapter: Kind })[] => kinds.flatMap((adapter) => shapes.map((shape) => ({ ...shape, adapter })));
+
+/** Every shape with the kernels for software adapters, then with those for hardware. */
+export function onBothKinds<S>(shapes: readonly S[]): (S & { adapter: Kind })[] {
+  return ofKinds(['software', 'hardware'], shapes);
+}
+
+/** The same, and with those for software adapters that gather from images. */
 export function onAllKinds<S>(shapes: readonly S[]): (S & { adapter: Kind })[] {
-  return (['software', 'images', 'hardware'] as const).flatMap((adapter) => shapes.map((shape) => ({ ...shape, adapter })));
+  return ofKinds(['software', 'images', 'hardware'], shapes);
 }
 
 /**

@@ -92,7 +92,7 @@ describe('a run whose device is lost', () => {
     });
     for (const name of ['a', 'b']) {
       assert.deepEqual(bytesOf('lost', name), bytesOf('both', name), name);
-      assert.deepEqual(readdirSync(place('lost', name)).sort(), readdirSync(place('undisturbed')).sort());
+      assert.deepEqual(readdirSync(place('lost', name)).sort(), readdirSync(place('both', name)).sort());
       assert.deepEqual(recordOf('lost', name)['recoveries'], { device_lost: 2, out_of_memory: 0 });
     }
     assert.deepEqual(bytesOf('lost', 'a'), expected);

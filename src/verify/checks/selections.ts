@@ -73,7 +73,7 @@ export const selections: Check[] = [
       const kept = { indices: bench.given('indices', rows, k, indices), values: bench.given('values', rows, k, values), dz: bench.given('dz', rows, k, bench.numbers(rows * k)) };
       const index = {
         counts: bench.made('counts', 1, dSae, 'u32'), starts: bench.made('starts', 1, dSae + 1, 'u32'), entries: bench.made('entries', rows * k, 3, 'u32'),
-        bitmap: bench.made('bitmap', dSae, Math.ceil(rows / 32), 'u32'), ranks: bench.made('ranks', dSae, Math.ceil(rows / 128), 'u32'),
+        bitmap: bench.made('bitmap', dSae, 4 * Math.ceil(rows / 128), 'u32'), ranks: bench.made('ranks', dSae, Math.ceil(rows / 128), 'u32'),
       };
       bench.record((rec) => invertPairs(rec, kept, index, rows, false));
       return { counts: { tensor: index.counts }, starts: { tensor: index.starts }, entries: { tensor: index.entries } };
