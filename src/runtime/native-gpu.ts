@@ -83,7 +83,10 @@ export function likeAPage(device: GPUDevice, entry: GPU): void {
   const write = prototype.writeBuffer;
   prototype.writeBuffer = function (buffer, at, data, from = 0, size) {
     const isView = ArrayBuffer.isView(data), memory = isView ? data.buffer : data;
-    if (!(memory instanceof SharedArrayBuffer)) return size === undefined ? write.call(this, buffer, at, data, from) : write.call(this, buffer, at, data, from, size);
+    if (!(memory instanceof SharedArrayBuffer)) {
+      const own = data as BufferSource;
+      return size === undefined ? write.call(this, buffer, at, own, from) : write.call(this, buffer, at, own, from, size);
+    }
     // Offset and size count the elements of a view.
     const each = isView && 'BYTES_PER_ELEMENT' in data ? Number(data.BYTES_PER_ELEMENT) : 1;
     const first = (isView ? data.byteOffset : 0) + from * each, bytes = size === undefined ? (isView ? data.byteLength : memory.byteLength) - from * each : size * each;

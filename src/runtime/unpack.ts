@@ -63,7 +63,7 @@ export async function installFolder(target: string, fill: (folder: string) => Pr
       const contents: Record<string, string> = {};
       for (const entry of await fs.readdir(beside, { withFileTypes: true, recursive: true })) {
         if (!entry.isFile()) continue;
-        const file = path.join(entry.parentPath ?? entry.path, entry.name);
+        const file = path.join(entry.parentPath ?? (entry as { path?: string }).path ?? beside, entry.name);
         contents[path.relative(beside, file)] = await sha256(file);
       }
       await fs.writeFile(path.join(beside, contentsName), JSON.stringify(contents));
