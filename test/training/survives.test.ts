@@ -97,7 +97,8 @@ describe('a run whose device is lost', () => {
     }
     assert.deepEqual(bytesOf('lost', 'a'), expected);
     assert.deepEqual([recoveries, trained, counts.at(-1)], [2, steps, 2]);
-    assert.deepEqual(notices.map((line) => line.replace(/^\w: |\(.*\)/g, '')), ['from the beginning', 'after step 12'].map((where) => `the GPU device was lost : going on ${where} on a new one`));
+    // Of some seeds' frames it is also said that they lie far from the origin.
+    assert.deepEqual(notices.filter((line) => line.includes('device')).map((line) => line.replace(/^\w: |\(.*\)/g, '')), ['from the beginning', 'after step 12'].map((where) => `the GPU device was lost : going on ${where} on a new one`));
     assert.equal(plain.allocatedBytes, 0);
   });
 
