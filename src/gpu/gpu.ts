@@ -45,7 +45,7 @@ export class Gpu {
   readonly dispatchFlops: number;
   /** Whether kernels that gather rows read them from images (see images.ts). */
   gathersImages: boolean;
-  /** Bytes of all live tensors and of their images, by label. */
+  /** Bytes of all live tensors, and of the images of those that say `gathered`, by label. */
   readonly allocated = new Map<string, number>();
   /** Watches what is recorded, compiled, uploaded and read back; see profiler.ts. */
   profiler: Profiler | undefined;

@@ -1,7 +1,7 @@
 /**
  * Images of buffers, for kernels that gather rows. lavapipe reads a buffer number by number, each with a bounds check and a branch; of an image it
  * reads four numbers at a time, checked for all lanes together, which makes a gather several times faster, copies included
- * (bench/REJECTED.md has what else was tried). Hardware and SwiftShader gather best from buffers.
+ * (bench/REJECTED.md has what else was tried). SwiftShader gathers best from buffers; hardware, on which images were not tried, does so too.
  *
  * An image holds the vec4s of a buffer in order, `imageWidth` to a row. It is brought up to date when a dispatch is recorded that reads it and
  * something recorded before may have written the buffer; so recorders must be submitted in the order in which they record.
@@ -26,7 +26,7 @@ export class Images {
     this.#device = device;
   }
 
-  /** The image of a buffer, made when it is first asked for. Throws `gpu-memory` for a buffer that no image can hold. */
+  /** The image of a buffer, made when it is first asked for: of tensors that say `gathered` with them, so that plans and limits of memory count it. Throws `gpu-memory` for a buffer that no image can hold. */
   of(buffer: GPUBuffer): Image {
     const known = this.#made.get(buffer);
     if (known) return known;

@@ -1,4 +1,4 @@
-import type { Recorder, Tensor } from '../gpu/index.ts';
+import { imageWidth, type Recorder, type Tensor } from '../gpu/index.ts';
 import { expectPairs, type Pairs } from './pairs.ts';
 import { expectShape, imageLanes, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
@@ -18,7 +18,7 @@ export function decodeSparse(rec: Recorder, tensors: Pairs & { W_dec: Tensor; b_
   shardParts(W_dec, range).forEach(({ shard, ...part }, n) => {
     const variant = { START: n === 0 ? 1 : 0, RAGGED: offsets ? 1 : 0 };
     const kernel = LANES
-      ? rec.gpu.kernel({ name: 'decode_image', text: shaders.decode_image.text }, { ...variant, LANES })
+      ? rec.gpu.kernel({ name: 'decode_image', text: shaders.decode_image.text }, { ...variant, LANES, IMAGE_WIDTH: imageWidth })
       : rec.gpu.kernel({ name: 'decode_sparse', text: shaders.decode_sparse.text }, { ...variant, WG: rowWorkgroup(rec.gpu) });
     rec.dispatch(kernel, { indices, values, offsets: offsets ?? indices, W_dec: shard, base: before ?? b_dec, r },
       { rows, k: indices.columns, ...part, stride: W_dec.stride, base_step: before ? before.stride / 4 : 0, bias }, rows);

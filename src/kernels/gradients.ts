@@ -1,6 +1,5 @@
 import { CochleaError } from '../errors.ts';
-import type { Recorder, Tensor } from '../gpu/index.ts';
-import { padded } from '../gpu/index.ts';
+import { imageWidth, padded, type Recorder, type Tensor } from '../gpu/index.ts';
 import { expectPairs, type KeptPairs, slotsOf } from './pairs.ts';
 import { expectSameShards, expectShape, groupsFor, imageLanes, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
@@ -13,7 +12,7 @@ export function keptGradients(rec: Recorder, tensors: KeptPairs & { g: Tensor; W
   expectShape('kept gradients', dz, offsets ? 1 : rows, indices.columns);
   const LANES = imageLanes(rec.gpu), direct = !LANES && rec.gpu.adapter.software;
   const variant = { RELU: relu ? 1 : 0, RAGGED: offsets ? 1 : 0 };
-  const kernel = LANES ? rec.gpu.kernel({ name: 'kept_gradients_image', text: shaders.kept_gradients_image.text }, { ...variant, LANES })
+  const kernel = LANES ? rec.gpu.kernel({ name: 'kept_gradients_image', text: shaders.kept_gradients_image.text }, { ...variant, LANES, IMAGE_WIDTH: imageWidth })
     : direct ? rec.gpu.kernel({ name: 'kept_gradients_direct', text: shaders.kept_gradients_direct.text }, variant)
     : rec.gpu.kernel({ name: 'kept_gradients', text: shaders.kept_gradients.text }, variant);
   const k = indices.columns;
@@ -86,7 +85,7 @@ export function latentGradients(rec: Recorder, index: InverseIndex, tensors: { g
   expectSameShards('latent gradients', W_dec, W_enc);
   const LANES = imageLanes(rec.gpu), ADD = add ? 1 : 0;
   const kernel = LANES
-    ? rec.gpu.kernel({ name: 'latent_gradients_image', text: shaders.latent_gradients_image.text }, { LANES, ADD })
+    ? rec.gpu.kernel({ name: 'latent_gradients_image', text: shaders.latent_gradients_image.text }, { LANES, ADD, IMAGE_WIDTH: imageWidth })
     : rec.gpu.kernel({ name: 'latent_gradients', text: shaders.latent_gradients.text }, { WG: rowWorkgroup(rec.gpu), ADD });
   const { starts, entries } = index;
   for (const { shard, ...part } of shardParts(W_dec, range)) {

@@ -24,8 +24,8 @@ export interface TranscoderOutput {
   skip: boolean;
 }
 
-/** `matrices`: how many of [rows, d_sae] the architecture asks for by `codes`. `losses` besides mse_loss. `output`: a transcoder's. */
-export function denseTraining({ gpu, config, batch, inputs }: TrainingContext<BaseConfig>, matrices: number, losses: readonly string[], output?: TranscoderOutput) {
+/** `matrices`: how many of [rows, d_sae] the architecture asks for by `codes`. `losses` besides mse_loss. `output`: a transcoder's. `gathered`: kernels look at the rows of W_dec, and of gradients of reconstructions, one by one. */
+export function denseTraining({ gpu, config, batch, inputs }: TrainingContext<BaseConfig>, matrices: number, losses: readonly string[], output?: TranscoderOutput, gathered = false) {
   const { d_in: dIn, d_sae: dSae, apply_b_dec_to_input: applied } = config;
   const owned: Tensor[] = [];
   const own = (tensor: Tensor): Tensor => {
@@ -34,15 +34,15 @@ export function denseTraining({ gpu, config, batch, inputs }: TrainingContext<Ba
   };
   const dOut = output?.dOut ?? dIn;
   const perShard = shardRows(gpu, Math.max(dIn, dOut), dSae);
-  const weight = (label: string, columns: number): Tensor => own(weightTensor(gpu, label, columns, dSae, perShard));
+  const weight = (label: string, columns: number, byRow = false): Tensor => own(weightTensor(gpu, label, columns, dSae, perShard, byRow));
   const vector = (label: string, n: number, dtype?: 'u32'): Tensor => own(vectorTensor(gpu, label, n, dtype));
-  const frames = (label: string, columns = dIn): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: batch, columns }));
+  const frames = (label: string, columns = dIn, byRow = false): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: batch, columns, gathered: byRow }));
   const perRow = (label: string, columns: number): Tensor => own(compactTensor(gpu, label, batch, columns));
   const chunk = chunkRows(gpu, matrices * dSae, batch);
 
-  const W_enc = weight('W_enc', dIn), W_dec = weight('W_dec', dOut), b_dec = vector('b_dec', dOut);
+  const W_enc = weight('W_enc', dIn), W_dec = weight('W_dec', dOut, gathered), b_dec = vector('b_dec', dOut);
   const gradWEnc = weight('grad W_enc', dIn), gradWDec = weight('grad W_dec', dOut), gradBDec = vector('grad b_dec', dOut);
-  const t = frames('target', dOut), xc = frames('encoder input'), out = frames('reconstruction', dOut), g = frames('reconstruction gradient', dOut);
+  const t = frames('target', dOut), xc = frames('encoder input'), out = frames('reconstruction', dOut), g = frames('reconstruction gradient', dOut, gathered);
   const rowAffine = perRow('row affine', 2), active = perRow('active latents', 1), stats = perRow('row statistics', 4), lossRows = perRow('row losses', losses.length);
   const mean = vector('batch mean', dOut), norms = vector('decoder norms', dSae), noBias = vector('no bias', dSae), counts = vector('firings of the batch', dSae, 'u32');
   const sums = vector('latent sums', latentSums * padded(dSae));

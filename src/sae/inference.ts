@@ -40,14 +40,14 @@ export function uploadVector({ gpu, own }: InferenceContext, label: string, data
   return tensor;
 }
 
-/** Allocates and fills what all share; `dOut` where it is not d_in. */
-export function inferenceTensors(context: InferenceContext, dOut: number = context.config.d_in): InferenceTensors {
+/** Allocates and fills what all share; `dOut` where it is not d_in; `gathered` as kernels look at the rows of W_dec one by one. */
+export function inferenceTensors(context: InferenceContext, dOut: number = context.config.d_in, gathered = false): InferenceTensors {
   const { gpu, config, weights, rows, own } = context;
   const { d_in: dIn, d_sae: dSae } = config;
   const perShard = shardRows(gpu, Math.max(dIn, dOut), dSae);
   const frames = (label: string, columns: number): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows, columns }));
   const weight = (label: 'W_enc' | 'W_dec', columns: number): Tensor => {
-    const tensor = own(weightTensor(gpu, label, columns, dSae, perShard));
+    const tensor = own(weightTensor(gpu, label, columns, dSae, perShard, gathered && label === 'W_dec'));
     const data = weights[label];
     if (data) gpu.upload(tensor, data);
     return tensor;
@@ -120,7 +120,7 @@ export function denseInference(context: InferenceContext, bias: Float32Array | u
 export function keptInference(context: InferenceContext, k: number,
   select: (rec: Recorder, tensors: { h: Tensor; indices: Tensor; values: Tensor; flags: Tensor; norms?: Tensor }, rows: number) => void): InferenceForm {
   const { gpu, config, weights, rows, own } = context;
-  const tensors = inferenceTensors(context);
+  const tensors = inferenceTensors(context, context.config.d_in, true);
   const b_enc = uploadVector(context, 'b_enc', weights.b_enc!);
   const { h, flags, W_dec, b_dec, r } = tensors;
   const shared = common(context, tensors);

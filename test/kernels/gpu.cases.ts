@@ -1,6 +1,6 @@
 /** The floor below the kernels: tensors, grids, recordings, and what is refused. */
-import { Gpu, padded } from '../../src/gpu/index.ts';
-import { adam, columnSums, countFirings, encode, randomUniform, shaders, topkRows } from '../../src/kernels/index.ts';
+import { Gpu, padded, type Recorder, Tensor } from '../../src/gpu/index.ts';
+import { adam, columnSums, countFirings, decodeSparse, encode, randomUniform, shaders, topkRows } from '../../src/kernels/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import type { Case } from '../support/case.ts';
 import { deepEqual, equal, ok, rejects } from '../support/check.ts';
@@ -55,6 +55,39 @@ const tensors: Case[] = [
       gpu.free(own);
     },
   },
+];
+
+/** What a GPU that gathers from images makes of kept rows, whatever this one does. */
+const images: Case[] = [
+  fuzzed('a tensor that is gathered has an image, which counts as memory and follows every write to its buffer', [{ adapter: 'images' as const }], async (gpu) => {
+    const before = gpu.allocatedBytes, own: Tensor[] = [];
+    const tensor = (label: string, rows: number, columns: number, more: { dtype?: 'u32'; gathered?: boolean } = {}): Tensor => {
+      own.push(gpu.tensor({ label, dtype: 'f32', rows, columns, ...more }));
+      return own.at(-1)!;
+    };
+    const indices = tensor('indices', 1, 1, { dtype: 'u32' }), values = tensor('values', 1, 1), b_dec = tensor('b_dec', 1, 4), r = tensor('r', 1, 4), other = tensor('other', 1, 4);
+    const plain = gpu.allocatedBytes, W_dec = tensor('W_dec', 1, 4, { gathered: true });
+    equal(gpu.allocatedBytes - plain, 16 + 1024 * 16, 'bytes of a row and of its image');
+    const pairs = { indices: new Tensor({ label: 'indices', dtype: 'u32', rows: 1, columns: 1, stride: 1 }, indices.shards), values: new Tensor({ label: 'values', dtype: 'f32', rows: 1, columns: 1, stride: 1 }, values.shards) };
+    gpu.upload(values, Float32Array.of(1));
+    const decoded = async (write: (rec: Recorder) => void): Promise<Float32Array> => {
+      const rec = gpu.record();
+      write(rec);
+      decodeSparse(rec, { ...pairs, W_dec, b_dec, r }, 1, 0);
+      rec.submit();
+      return gpu.downloadFloats(r);
+    };
+    gpu.upload(W_dec, Float32Array.of(1, 2, 3, 4));
+    deepEqual(await decoded(() => {}), [1, 2, 3, 4], 'what was uploaded');
+    gpu.upload(W_dec, Float32Array.of(5, 6, 7, 8));
+    deepEqual(await decoded(() => {}), [5, 6, 7, 8], 'what was uploaded over it');
+    gpu.upload(other, Float32Array.of(9, 10, 11, 12));
+    deepEqual(await decoded((rec) => rec.copy(other.buffer, W_dec.buffer, 16)), [9, 10, 11, 12], 'what was copied');
+    deepEqual(await decoded((rec) => rec.clear(W_dec)), [0, 0, 0, 0], 'what was cleared');
+    deepEqual(await decoded((rec) => randomUniform(rec, W_dec, { seed: 1, stream: 0, substream: 0, bound: 1 })), await gpu.downloadFloats(W_dec), 'what a kernel wrote');
+    own.forEach((one) => gpu.free(one));
+    equal(gpu.allocatedBytes, before, 'bytes in all');
+  }),
 ];
 
 const recordings: Case[] = [
@@ -130,4 +163,4 @@ const recordings: Case[] = [
   },
 ];
 
-export const cases: Case[] = [...tensors, ...recordings];
+export const cases: Case[] = [...tensors, ...images, ...recordings];

@@ -70,11 +70,11 @@ function pursuitTraining({ gpu, config, batch, inputs, state }: TrainingContext<
     return tensor;
   };
   const perShard = shardRows(gpu, dIn, dSae, batch);
-  const weight = (label: string): Tensor => own(weightTensor(gpu, label, dIn, dSae, perShard));
+  const weight = (label: string, gathered = false): Tensor => own(weightTensor(gpu, label, dIn, dSae, perShard, gathered));
   const vector = (label: string, n: number, dtype?: 'u32'): Tensor => own(vectorTensor(gpu, label, n, dtype));
   const frames = (label: string): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: batch, columns: dIn }));
 
-  const W_dec = weight('W_dec'), b_dec = vector('b_dec', dIn);
+  const W_dec = weight('W_dec', true), b_dec = vector('b_dec', dIn);
   const gradWDec = weight('grad W_dec'), gradBDec = vector('grad b_dec', dIn);
   const parameters: Parameter[] = [{ name: 'b_dec', value: b_dec, gradient: gradBDec }, { name: 'W_dec', value: W_dec, gradient: gradWDec }];
 
@@ -141,7 +141,7 @@ function pursuitInference({ gpu, config, weights, rows, own }: InferenceContext)
   const picksPerRow = given as number;
   const vector = (label: string, n: number, dtype?: 'u32'): Tensor => own(vectorTensor(gpu, label, n, dtype));
   const frameRows = (label: string): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows, columns: dIn }));
-  const W_dec = own(weightTensor(gpu, 'W_dec', dIn, dSae, shardRows(gpu, dIn, dSae))), b_dec = vector('b_dec', dIn);
+  const W_dec = own(weightTensor(gpu, 'W_dec', dIn, dSae, shardRows(gpu, dIn, dSae), true)), b_dec = vector('b_dec', dIn);
   gpu.upload(W_dec, weights.W_dec);
   if (applied) gpu.upload(b_dec, weights.b_dec);
   const frames = frameRows('frames'), t = frameRows('target'), residual = frameRows('residual'), r = frameRows('reconstruction');

@@ -108,7 +108,7 @@ function temporalInference(context: InferenceContext): InferenceForm {
 
   // lambda is a factor of the encoder from here on.
   const W_enc = own(weightTensor(gpu, 'W_enc', dIn, dSae, shardRows(gpu, dIn, dSae)));
-  const W_dec = own(weightTensor(gpu, 'W_dec', dIn, dSae, shardRows(gpu, dIn, dSae)));
+  const W_dec = own(weightTensor(gpu, 'W_dec', dIn, dSae, shardRows(gpu, dIn, dSae), true));
   const encoder = isTied ? weights.W_dec : weights.W_enc;
   if (!encoder) throw new CochleaError('file-damaged', 'the SAE has no tensor W_enc', 'only with tied_weights is there none');
   gpu.upload(W_enc, encoder.map((value) => value / (4 * dIn)));

@@ -23,7 +23,7 @@ interface Kept extends KeptPairs {
 export function topkTranscoderTraining(context: TrainingContext<BaseConfig>, k: number, auxiliary: number, output: TranscoderOutput): TrainingForm {
   const { gpu, config, batch, state: { dead, flags } } = context;
   const { d_sae: dSae } = config;
-  const sae = denseTraining(context, 1, ['auxiliary_reconstruction_loss'], output);
+  const sae = denseTraining(context, 1, ['auxiliary_reconstruction_loss'], output, true);
   const { W_dec, b_dec, gradWDec, gradWEnc, t, xc, out, g, mean, rowAffine, stats, norms, lossRows, sums } = sae;
   const pitch = padded(dSae);
   const compact = (label: string, columns: number, dtype?: 'u32'): Tensor => sae.own(compactTensor(gpu, label, batch, columns, dtype));
@@ -33,7 +33,7 @@ export function topkTranscoderTraining(context: TrainingContext<BaseConfig>, k: 
   });
   const kAux = Math.floor(output.dOut / 2);
   const main = keptOf('kept', k), spare = auxiliary > 0 && kAux > 0 ? keptOf('auxiliary', kAux) : undefined;
-  const gAux = spare ? sae.frames('auxiliary gradient', output.dOut) : undefined;
+  const gAux = spare ? sae.frames('auxiliary gradient', output.dOut, true) : undefined;
   const b_enc = sae.vector('b_enc'), h = sae.codes('pre-activations'), cutoff = sae.vector('mean cutoff', 1);
 
   /** From pairs that were decoded with the error gradient `from`: dz and the weights' gradients. */
