@@ -29,13 +29,10 @@ fn g_at(texel: u32) -> vec4f {
   return textureLoad(g, vec2u(texel % IMAGE_WIDTH, texel / IMAGE_WIDTH));
 }
 
-// The products of a row of W_dec with four columns of g.
-fn products(grad: mat4x4f, row: u32, d: vec4u) -> vec4f {
-  return grad[0] * W_dec_at(row + d.x) + grad[1] * W_dec_at(row + d.y) + grad[2] * W_dec_at(row + d.z) + grad[3] * W_dec_at(row + d.w);
-}
-
-fn total(sum: vec4f) -> f32 {
-  return subgroupAdd(sum.x + sum.y + sum.z + sum.w);
+// A sum, and the product of a row of W_dec with four columns of each of four places of g, place by place.
+fn with_products(sum: f32, grad: mat4x4f, row: u32, d: vec4u) -> f32 {
+  let first = sum + dot(grad[0], W_dec_at(row + d.x)) + dot(grad[1], W_dec_at(row + d.y));
+  return first + dot(grad[2], W_dec_at(row + d.z)) + dot(grad[3], W_dec_at(row + d.w));
 }
 
 @compute @workgroup_size(LANES)
@@ -56,28 +53,28 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     let some = subgroupMin(select(0xffffffffu, latent, here));
     if (some == 0xffffffffu) { continue; }
     let texel = (p.before + select(some, latent, here)) * columns;
-    var sum = array<vec4f, 8>();
+    var sum = array<f32, 8>();
     for (var strip = 0u; strip < columns; strip += 4u * LANES) {
       let d = strip + lane + vec4u(0u, LANES, 2u * LANES, 3u * LANES);
       let own = min(d, vec4u(columns - 1u));
       let there = vec4f(select(vec4u(), vec4u(1u), d < vec4u(columns)));
       let grad = mat4x4f(there.x * g_at(row * columns + own.x), there.y * g_at(row * columns + own.y), there.z * g_at(row * columns + own.z), there.w * g_at(row * columns + own.w));
-      sum[0] += products(grad, subgroupBroadcast(texel, 0u), own);
-      sum[1] += products(grad, subgroupBroadcast(texel, 1u), own);
-      sum[2] += products(grad, subgroupBroadcast(texel, 2u), own);
-      sum[3] += products(grad, subgroupBroadcast(texel, 3u), own);
+      sum[0] = with_products(sum[0], grad, subgroupBroadcast(texel, 0u), own);
+      sum[1] = with_products(sum[1], grad, subgroupBroadcast(texel, 1u), own);
+      sum[2] = with_products(sum[2], grad, subgroupBroadcast(texel, 2u), own);
+      sum[3] = with_products(sum[3], grad, subgroupBroadcast(texel, 3u), own);
       if (LANES == 8u) {
-        sum[4] += products(grad, subgroupBroadcast(texel, 4u), own);
-        sum[5] += products(grad, subgroupBroadcast(texel, 5u), own);
-        sum[6] += products(grad, subgroupBroadcast(texel, 6u), own);
-        sum[7] += products(grad, subgroupBroadcast(texel, 7u), own);
+        sum[4] = with_products(sum[4], grad, subgroupBroadcast(texel, 4u), own);
+        sum[5] = with_products(sum[5], grad, subgroupBroadcast(texel, 5u), own);
+        sum[6] = with_products(sum[6], grad, subgroupBroadcast(texel, 6u), own);
+        sum[7] = with_products(sum[7], grad, subgroupBroadcast(texel, 7u), own);
       }
     }
     // Each lane keeps the product of its own pair.
-    let totals = vec4f(total(sum[0]), total(sum[1]), total(sum[2]), total(sum[3]));
+    let totals = vec4f(subgroupAdd(sum[0]), subgroupAdd(sum[1]), subgroupAdd(sum[2]), subgroupAdd(sum[3]));
     var product = totals[lane % 4u];
     if (LANES == 8u) {
-      let others = vec4f(total(sum[4]), total(sum[5]), total(sum[6]), total(sum[7]));
+      let others = vec4f(subgroupAdd(sum[4]), subgroupAdd(sum[5]), subgroupAdd(sum[6]), subgroupAdd(sum[7]));
       product = select(product, others[lane % 4u], lane >= 4u);
     }
     if (here) { dz[pair] = select(product, 0.0, RELU == 1u && values[pair] <= 0.0); }

@@ -8,7 +8,7 @@
 //   2. The eights whose top is at or above the bound are taken in order, by all lanes together: each lane keeps the key of one latent of them, so
 //      that slot n of all lanes has consecutive latents.
 //   3. A bound with just k of the kept keys at or above it, or else the k-th key, is found by halving an interval of keys.
-//   4. Slot by slot, in order, the lanes write what they keep.
+//   4. Slot by slot, in order, what is kept is dealt out to the lanes, which write it when each has one.
 //
 // All decisions are the same in all lanes: what lanes do apart costs a software adapter as much as if all did it. Where more eights are found than
 // there is ROOM for (many equal scores), steps 3 and 4 go over all eights of the row itself. A workgroup is a subgroup, and takes ROWS rows one
@@ -112,21 +112,25 @@ fn interleaved_ballot(yes: vec4<bool>) -> u32 {
   return bits.x | (bits.y << 1u) | (bits.z << 2u) | (bits.w << 3u);
 }
 
-fn slot_key(run: ptr<function, Run>, slot: u32, lane: u32) -> u32 {
-  if ((*run).whole) { return four_keys_of((*run).row, vec4u(slot * WG + lane)).x; }
-  return (*run).keys[slot / 4u][slot % 4u];
+// The keys of four slots.
+fn four_slots(run: ptr<function, Run>, quad: u32, lane: u32) -> vec4u {
+  if ((*run).whole) { return four_keys_of((*run).row, (quad * 4u + vec4u(0u, 1u, 2u, 3u)) * WG + lane); }
+  return (*run).keys[quad];
 }
 
-fn slot_start(run: ptr<function, Run>, slot: u32) -> u32 {
-  if ((*run).whole) { return slot * WG; }
-  return (*run).starts[slot];
+// Which lanes' keys of a slot are kept: those above the last, and as many that equal it as remain.
+fn kept_of(key: u32, last: u32, below: u32, remaining: ptr<function, u32>) -> u32 {
+  let equal = subgroupBallot(key == last).x;
+  let kept = subgroupBallot(key > last || (key == last && countOneBits(equal & below) < *remaining)).x;
+  *remaining -= min(*remaining, countOneBits(equal));
+  return kept;
 }
 
 // How many kept keys of all lanes are at or above a bound.
 fn count_above(run: ptr<function, Run>, bound: u32, lane: u32) -> u32 {
   var mine = 0u;
   if ((*run).whole || (*run).slots > HELD) {
-    for (var slot = 0u; slot < (*run).slots; slot++) { mine += select(0u, 1u, slot_key(run, slot, lane) >= bound); }
+    for (var quad = 0u; quad * 4u < (*run).slots; quad++) { mine += count_of(four_slots(run, quad, lane) >= vec4u(bound)); }
   } else {
     for (var n = 0u; n < HELD / 4u; n++) { mine += count_of((*run).keys[n] >= vec4u(bound)); }
   }
@@ -147,8 +151,10 @@ fn last_of(run: ptr<function, Run>, k: u32, least: u32, most: u32, lane: u32) ->
   return low;
 }
 
-fn emit_place(row: u32, slot: u32, latent: u32) {
-  let at = (p.first_row + row) * p.slots + slot;
+// Writes WG pairs of a row from `place` on, or `count` if these are fewer, each lane its own.
+fn emit_places(row: u32, place: u32, count: u32, latent: u32, lane: u32) {
+  if (lane >= count) { return; }
+  let at = (p.first_row + row) * p.slots + place + lane;
   let value = h[row * p.latents + latent];
   indices[at] = latent;
   values[at] = select(max(value, 0.0), value, ABSOLUTE == 1u);
@@ -212,16 +218,25 @@ fn select_by_tops(row: u32, lane: u32) {
   var remaining = k - above; // of those equal to the last; all others at or above it are kept
   if (count_above(&run, last, lane) == k) { remaining = k; }
   let below = (1u << lane) - 1u;
-  var base = 0u;
-  for (var slot = 0u; slot < run.slots; slot++) {
-    let key = slot_key(&run, slot, lane);
-    let equal = subgroupBallot(key == last).x;
-    let kept = key > last || (key == last && countOneBits(equal & below) < remaining);
-    let ballot = subgroupBallot(kept).x;
-    if (kept) { emit_place(row, base + countOneBits(ballot & below), slot_start(&run, slot) + lane); }
-    base += countOneBits(ballot);
-    remaining -= min(remaining, countOneBits(equal));
+  var placed = 0u;
+  var latent = 0u; // the lane's own, of the last WG
+  for (var quad = 0u; quad * 4u < run.slots; quad++) {
+    let keys = four_slots(&run, quad, lane);
+    var kept = 0u; // WG bits a slot
+    kept |= kept_of(keys.x, last, below, &remaining) << (0u * WG);
+    kept |= kept_of(keys.y, last, below, &remaining) << (1u * WG);
+    kept |= kept_of(keys.z, last, below, &remaining) << (2u * WG);
+    kept |= kept_of(keys.w, last, below, &remaining) << (3u * WG);
+    while (kept != 0u) {
+      let next = countTrailingZeros(kept);
+      let slot = quad * 4u + next / WG;
+      kept &= kept - 1u;
+      latent = select(latent, select(run.starts[min(slot, ROOM - 1u)], slot * WG, run.whole) + next % WG, lane == placed % WG);
+      placed++;
+      if (placed % WG == 0u) { emit_places(row, placed - WG, WG, latent, lane); }
+    }
   }
+  emit_places(row, placed - placed % WG, placed % WG, latent, lane);
 }
 
 @compute @workgroup_size(WG)

@@ -19,6 +19,7 @@ export * from './optimiser.ts';
 export * from './pairs.ts';
 export * from './peaks.ts';
 export * from './pursuit.ts';
+export * from './reconstruct.ts';
 export * from './relu.ts';
 export * from './rows.ts';
 export * from './topk.ts';

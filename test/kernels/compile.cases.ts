@@ -15,7 +15,7 @@ const together = (...choices: Record<string, number>[][]): Record<string, number
 const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   encode_resident: [...[4, 8].map((LANES) => ({ LANES })), ...together([{ LANES: 8, TOPS: 1 }], either('SCALED'), either('ABSOLUTE'))],
   prepare_rows: together(perRow, [0, 1, 2].map((NORMALISE) => ({ NORMALISE }))),
-  residual_rows: together(perRow, either('RAGGED')),
+  residual_rows: [...together(perRow, either('RAGGED')), { WG: 8, WIDE: 4 }],
   level_rows: perRow,
   auxiliary_rows: together(perRow, [{ AFFINE: 0 }, { AFFINE: 1 }, { AFFINE: 0, RAW: 1, ADD: 0 }, { AFFINE: 0, RAW: 1, ADD: 1 }]),
   row_norms: together(perRow, either('SQUARED')),
@@ -25,6 +25,7 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   weighted_rows_resident: [{ LANES: 8, ALONG: 1 }],
   decode_image: [{ LANES: 8, START: 0 }, { LANES: 8, RAGGED: 1 }],
   kept_gradients_image: [{ LANES: 8, RELU: 0 }, { LANES: 8, RAGGED: 1 }],
+  reconstruct_image: [...[8, 16, 24].map((PAIRS) => ({ LANES: 8, PAIRS })), { LANES: 4, RELU: 0 }],
   latent_gradients_image: [{ LANES: 8, ADD: 1 }],
   latent_squares: together(perRow, either('NORMS'), [1, 2, 3].map((VECTORS) => ({ VECTORS }))),
   error_rows: perRow,

@@ -52,6 +52,26 @@ const keptGradients: CountedKernel = {
   },
 };
 
+const reconstruct: CountedKernel = {
+  parameters: (from) => ({ rows: from(1, 5), k: from(1, 6), latents: from(1, 7), d_in: 4 * from(1, 3), stride: 12, keep_out: from(0, 1) }),
+  count(m, { rows, k, latents, d_in, stride, keep_out }) {
+    each(stride!, (d) => m.read('b_dec', d));
+    eachOf(rows!, k!, (b, j) => {
+      const pair = b * k! + j;
+      ['indices', 'values'].forEach((one) => m.read(one, pair));
+      m.do(1); // counted
+      each(stride!, (d) => { m.read('W', pair % latents!, d); m.do(2 /* r */ + 2 /* dz */); });
+      m.write('dz', pair);
+    });
+    each(rows!, (b) => {
+      [0, 1].forEach((n) => m.read('affine', b, n)); m.do(2);
+      each(d_in!, (d) => { m.read('t', b, d); m.read('mean', d); m.write('g', b, d); m.do(2 /* out */ + 1 /* e */ + 1 /* g */ + 2 + 1 /* deviation */ + 2); if (keep_out) m.write('out', b, d); });
+      m.do(1); // ratio
+      [0, 1, 2, 3].forEach((n) => m.write('stats', b, n));
+    });
+  },
+};
+
 /** Latents' gradients from 2n entries of which n are the shard's, over frames that they name in turn. */
 const gathered = (from: From): Numbers => ({ latents: from(1, 7), stride: 4 * from(1, 3), picks: from(1, 3), rows: 2 * from(1, 4) });
 
@@ -107,6 +127,7 @@ export const productKernels: Record<string, CountedKernel> = {
   encode_direct: product, encode_tiled: product, encode_wide: product, encode_resident: { ...product, constants: (from) => ({ TOPS: from(0, 1), SCALED: from(0, 1) }) },
   weighted_rows_direct: weighted, weighted_rows_resident: weighted, weighted_rows_tiled: weighted,
   kept_gradients: keptGradients, kept_gradients_direct: keptGradients, kept_gradients_image: keptGradients,
+  reconstruct_image: reconstruct,
   decode_sparse: decoding, decode_image: decoding,
 
   latent_gradients: latentGradients, latent_gradients_image: latentGradients,

@@ -175,6 +175,8 @@ const cut: Case = {
     try {
       await fuzzed('', cutShapes, async (_, random, shape) => {
         const { given, parameters, x, context } = drawStep(random, shape);
+        small.adapter.software = gpu.adapter.software; // the shape's kind of adapter
+        small.gathersImages = gpu.gathersImages;
         const whole = await runStep(gpu, given), found = await runStep(small, given);
         equal(whole.shards, 1, 'shards');
         equal(found.shards, 3, 'shards of the small device');

@@ -151,7 +151,7 @@ test('a fresh record that differs says which shader changed, and otherwise that 
 
 /** Shaders that the job does not run on a software adapter, and why. */
 const notRun: [pattern: RegExp, why: string][] = [
-  [/^(encode_tiled|encode_wide|encode_resident|topk_rows|topk_tops|weighted_rows_tiled|weighted_rows_resident|decode_image|kept_gradients|kept_gradients_image|latent_gradients_image)$/, 'another variant of a kernel that the job runs'],
+  [/^(encode_tiled|encode_wide|encode_resident|topk_rows|topk_tops|weighted_rows_tiled|weighted_rows_resident|decode_image|kept_gradients|kept_gradients_image|reconstruct_image|latent_gradients_image)$/, 'another variant of a kernel that the job runs'],
   [/^peak_/, 'measures an adapter, computes nothing'],
   [/^digest$/, 'what the job looks with'],
 ];

@@ -34,6 +34,15 @@ const keptGradients: CountOf = (c, p, bound) => {
   ];
 };
 
+/** Per pair and column a multiply-add each way; per column what residual_rows.wgsl does; per row its scale and ratio, active values counted (reconstruct_image.wgsl). */
+const reconstruct: CountOf = (_, { rows, k, latents, stride, d_in, keep_out }) => {
+  const pairs = rows! * k!;
+  return [
+    pairs * (4 * stride! + 1) + rows! * (9 * d_in! + 3),
+    3 * pairs + Math.min(pairs, latents!) * stride! + stride! + d_in! + rows! * ((2 + keep_out!) * d_in! + 2 + 4),
+  ];
+};
+
 /**
  * Per pair two multiply-adds a column and the bias' sum; per latent the squares of both rows and of the bias (latent_gradients.wgsl). With ADD only
  * latents that have pairs are touched.
@@ -117,6 +126,7 @@ export const products: Record<string, CountOf> = {
   weighted_rows_direct: weightedRows, weighted_rows_resident: weightedRows, weighted_rows_tiled: weightedRows,
   decode_sparse: decodeSparse, decode_image: decodeSparse,
   kept_gradients: keptGradients, kept_gradients_direct: keptGradients, kept_gradients_image: keptGradients,
+  reconstruct_image: reconstruct,
   latent_gradients: latentGradients, latent_gradients_image: latentGradients, gathered_gradients: gatheredGradients,
   attention_scores: attentionScores, attention_values: attentionValues,
   pursuit_choose: pursuitChoose, pursuit_subtract: pursuitSubtract, pursuit_gradients: pursuitGradients,

@@ -26,7 +26,7 @@
 import { padded, type Recorder, type Tensor } from '../../gpu/index.ts';
 import {
   auxiliaryRows, columnBlock, columnSums, decodeSparse, encode, invertPairs, type InverseIndex, type KeptPairs, keptGradients, latentGradients, type LatentGradients, type LatentRange,
-  leavesTops, levelRows, listRange, type Pairs, prepareRows, residualRows, rowNorms, topkRows, type TopkTensors,
+  leavesTops, levelRows, listRange, type Pairs, prepareRows, reconstructRows, residualRows, rowNorms, topkRows, type TopkTensors,
 } from '../../kernels/index.ts';
 import type { BaseConfig, Field, Parameter, Step, StepState, TrainingContext, TrainingForm } from '../architecture.ts';
 import { refuse, rowNormalisation } from '../config.ts';
@@ -176,6 +176,7 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
   const perShard = shardRows(gpu, dIn, dSae, batch);
   const weight = (label: string, gathered = false): Tensor => own(weightTensor(gpu, label, dIn, dSae, perShard, gathered));
   const vector = (label: string, n: number, dtype?: 'u32'): Tensor => own(vectorTensor(gpu, label, n, dtype));
+  const gatheredVector = (label: string): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: 1, columns: dIn, gathered: true }));
   const frames = (label: string, gathered = false): Tensor => own(gpu.tensor({ label, dtype: 'f32', rows: batch, columns: dIn, gathered }));
   const withGradients = (label: string, pairs: Pairs): KeptPairs & { index: InverseIndex } => ({
     ...pairs,
@@ -184,7 +185,7 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
   });
 
   const W_enc = weight('W_enc'), W_dec = weight('W_dec', true);
-  const b_enc = vector('b_enc', dSae), b_dec = vector('b_dec', dIn);
+  const b_enc = vector('b_enc', dSae), b_dec = gatheredVector('b_dec');
   const gradients = { W_enc: weight('grad W_enc'), W_dec: weight('grad W_dec'), b_enc: vector('grad b_enc', 2 * padded(dSae)) };
   const gradBDec = vector('grad b_dec', dIn);
   const parameters: Parameter[] = [
@@ -218,7 +219,7 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
   const lossRows = own(compactTensor(gpu, 'losses', batch, losses.length + (options.further ? 1 : 0)));
   const further = options.further?.({ kept: main, h: selection.h, scores, W_enc, b_enc, b_dec, gradients, lossRows, column: losses.length, chunk, own, withGradients });
   if (further) losses.push(further.name);
-  const mean = vector('batch mean', dIn);
+  const mean = gatheredVector('batch mean');
   const partial = own(gpu.tensor({ label: 'partial sums', dtype: 'f32', rows: Math.ceil(Math.max(batch, dSae) / columnBlock), columns: dIn }));
 
   type Auxiliary = NonNullable<typeof auxiliary>;
@@ -260,6 +261,21 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
     latentGradients(rec, aux.index, { g, xc }, gradients, false, range);
   }
 
+  /** From kept pairs to the gradients of their values, level by level, each level's dead latents' loss among them. */
+  function recordLevels(rec: Recorder, rows: number, aux: Auxiliary | undefined, nested: Tensor | undefined): void {
+    levels.forEach(({ range, r }, l) => {
+      const before = levels[l - 1];
+      decodeSparse(rec, { ...main, W_dec, b_dec, r, ...(before ? { before: before.r } : {}) }, rows, 1, range);
+    });
+    residualRows(rec, { ...main, t, mean, rowAffine, r: out, g: outermost.g, stats }, rows);
+    if (aux && nested) recordLevelAuxiliary(rec, rows, aux, nested, outermost);
+    for (let l = inner.length - 1; l >= 0; l--) {
+      if (aux && nested) recordLevelAuxiliary(rec, rows, aux, nested, levels[l]!);
+      levelRows(rec, { t, rowAffine, outer: levels[l + 1]!.g, r: levels[l]!.r, lossRows }, rows, 1 + l);
+    }
+    for (const { range, g } of levels) keptGradients(rec, { ...main, g, W_dec }, rows, !signed, range);
+  }
+
   return {
     parameters,
     results: {
@@ -292,17 +308,10 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
         if (aux && !nested) selectAuxiliary(rec, aux, h, first, here, dead);
       }
       selection.ofBatch?.(rec, scores, step);
-      levels.forEach(({ range, r }, l) => {
-        const before = levels[l - 1];
-        decodeSparse(rec, { ...main, W_dec, b_dec, r, ...(before ? { before: before.r } : {}) }, rows, 1, range);
-      });
-      residualRows(rec, { ...main, t, mean, rowAffine, r: out, g: outermost.g, stats }, rows);
-      if (nested) recordLevelAuxiliary(rec, rows, aux, nested, outermost);
-      for (let l = inner.length - 1; l >= 0; l--) {
-        if (nested) recordLevelAuxiliary(rec, rows, aux, nested, levels[l]!);
-        levelRows(rec, { t, rowAffine, outer: levels[l + 1]!.g, r: levels[l]!.r, lossRows }, rows, 1 + l);
-      }
-      for (const { range, g } of levels) keptGradients(rec, { ...main, g, W_dec }, rows, !signed, range);
+      if (inner.length === 0) {
+        reconstructRows(rec, { ...main, W_dec, b_dec, mean, t, rowAffine, out, g: outermost.g, stats }, rows, { relu: !signed, keepOut: aux !== undefined });
+        if (nested) recordLevelAuxiliary(rec, rows, aux, nested, outermost);
+      } else recordLevels(rec, rows, aux, nested);
       further?.recordValues(rec, step);
       invertPairs(rec, main, main.index, rows, false);
       for (const { range, g } of levels) latentGradients(rec, main.index, { g, xc }, gradients, nested !== undefined, range);
