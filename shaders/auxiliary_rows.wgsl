@@ -6,7 +6,8 @@
 //   loss_rows[b, column] = weight * sum_d (a - e)^2          (ADD 1 adds to what is there)
 //   g_aux[b,:] = weight * 2 (a - e) / B * (gain_b | 1)      (written over r_aux)
 //
-// RAW 1: `out` holds reconstructions before the row normalisation was undone. With no dead latent everything is zero. One workgroup per row; fixed summation tree.
+// RAW 1: `out` holds reconstructions before the row normalisation was undone. With no dead latent everything is zero. One workgroup per row; a
+// thread has four neighbouring columns at a time; fixed summation tree.
 const WG = 64u;
 const AFFINE = 0u;
 const RAW = 0u;
@@ -15,11 +16,11 @@ const ADD = 0u;
 struct Params { rows: u32, d_in: u32, stride: u32, k_aux: u32, batch: u32, coefficient: f32, losses: u32, column: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> t: array<f32>; // [rows, stride]
-@group(0) @binding(2) var<storage, read> out: array<f32>; // [rows, stride]
+@group(0) @binding(1) var<storage, read> t: array<vec4f>; // [rows, stride]
+@group(0) @binding(2) var<storage, read> out: array<vec4f>; // [rows, stride]
 @group(0) @binding(3) var<storage, read> row_affine: array<vec2f>; // [rows]
 @group(0) @binding(4) var<storage, read> dead: array<u32>; // count, then latents
-@group(0) @binding(5) var<storage, read_write> r_aux: array<f32>; // [rows, stride]
+@group(0) @binding(5) var<storage, read_write> r_aux: array<vec4f>; // [rows, stride]
 @group(0) @binding(6) var<storage, read_write> loss_rows: array<f32>; // [rows, losses]
 
 var<workgroup> tree: array<f32, WG>;
@@ -40,7 +41,8 @@ fn tree_sum(value: f32, thread: u32) -> f32 {
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
   let row = wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
-  let base = row * p.stride;
+  let columns = p.stride / 4u;
+  let base = row * columns;
   let weight = p.coefficient * min(f32(dead[0]) / f32(p.k_aux), 1.0);
   var gain = 1.0;
   var shift = 0.0;
@@ -50,12 +52,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   }
   let scale = weight * 2.0 / f32(p.batch) * gain;
   var squares = 0.0;
-  for (var d = thread; d < p.d_in; d += WG) {
+  for (var d = thread; d < columns; d += WG) {
+    let there = 4u * d + vec4u(0u, 1u, 2u, 3u) < vec4u(p.d_in);
     var given = out[base + d];
     if (RAW == 1u) { given = given * row_affine[row].x + row_affine[row].y; }
-    let difference = r_aux[base + d] * gain + shift - (t[base + d] - given);
-    r_aux[base + d] = scale * difference;
-    squares += difference * difference;
+    let difference = select(vec4f(), r_aux[base + d] * gain + shift - (t[base + d] - given), there);
+    r_aux[base + d] = select(vec4f(), scale * difference, there);
+    squares += dot(difference, difference);
   }
   let total = tree_sum(squares, thread);
   if (thread == 0u) {

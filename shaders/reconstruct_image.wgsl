@@ -34,12 +34,6 @@ struct Params { rows: u32, k: u32, latents: u32, d_in: u32, stride: u32, batch: 
 @group(0) @binding(10) var<storage, read_write> dz: array<f32>; // [rows, k]
 @group(0) @binding(11) var<storage, read_write> stats: array<vec4f>; // [rows]
 
-// A sum, and four squares, one after the other.
-fn with_squares(sum: f32, v: vec4f) -> f32 {
-  let squares = v * v;
-  return sum + squares.x + squares.y + squares.z + squares.w;
-}
-
 // The lanes' numbers, added as a tree.
 fn tree_sum(value: f32) -> f32 {
   var sum = value;
@@ -141,8 +135,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     let e = select(vec4f(), result - aim, there);
     let deviation = select(vec4f(), aim - textureLoad(mean, place(d)), there);
     let grad = select(vec4f(), scale * e, there);
-    squares = with_squares(squares, e);
-    spread = with_squares(spread, deviation);
+    squares += dot(e, e);
+    spread += dot(deviation, deviation);
     multiply_eight(&held, 0u, grad);
     if (PAIRS > 8u) { multiply_eight(&held, 8u, grad); }
     if (PAIRS > 16u) { multiply_eight(&held, 16u, grad); }

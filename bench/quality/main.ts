@@ -20,6 +20,7 @@ const usage = `usage: npm run bench:quality -- [options]
   --seeds N,...            seeds (default: 1,2,3)
   --steps N                stop every run after so many steps: 200 are enough for the loss curve
   --compatibility MODE     saelens-6.18, which SAELens' runs were made with, or corrected (default: saelens-6.18)
+  --set JSON               training settings that are to differ from SAELens' runs, e.g. '{"resample_steps":[1000,2000]}'
   --json FILE              where results are kept (default: bench/quality/results.json); with --report, FILE,... are read together
   --data FOLDER            SAELens' results and initial weights (default: ../shared/fixtures/synthetic)
   --report                 print the table of what is there, train nothing
@@ -33,7 +34,7 @@ function parse() {
       options: {
         only: { type: 'string' }, seeds: { type: 'string', default: '1,2,3' }, steps: { type: 'string' }, compatibility: { type: 'string', default: modes[0]! },
         json: { type: 'string', default: 'bench/quality/results.json' }, data: { type: 'string', default: '../shared/fixtures/synthetic' },
-        report: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+        set: { type: 'string', default: '{}' }, report: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
       },
     }).values;
   } catch (error) {
@@ -49,7 +50,18 @@ function readOptions() {
   if ((steps !== Infinity && !Number.isSafeInteger(steps)) || steps < 1) {
     throw new CochleaError('usage', `--steps is ${values.steps}`, 'it must be a positive whole number');
   }
-  return { ...values, compatibility, steps, only: values.only?.split(','), seeds: values.seeds.split(',').map(Number), files: values.json.split(',') };
+  return { ...values, compatibility, steps, set: settings(values.set), only: values.only?.split(','), seeds: values.seeds.split(',').map(Number), files: values.json.split(',') };
+}
+
+/** What --set holds; the trainer checks the settings themselves. */
+function settings(text: string): Record<string, unknown> {
+  try {
+    const found: unknown = JSON.parse(text);
+    if (typeof found === 'object' && found !== null && !Array.isArray(found)) return found as Record<string, unknown>;
+  } catch {
+    // The line below says what is wrong.
+  }
+  throw new CochleaError('usage', `--set is ${text}`, 'it must be a JSON object');
 }
 
 type Options = ReturnType<typeof readOptions>;
@@ -69,11 +81,11 @@ function chosenRuns(runs: readonly PeerRun[], { only, seeds }: Options): PeerRun
 
 /** Trains what is not in the file yet. */
 async function trainMissing(options: Options): Promise<void> {
-  const { data, compatibility, files: [file] } = options;
+  const { data, compatibility, set, files: [file] } = options;
   const peer = await readPeer(data);
   const done = await readRecords(file!);
   const missing = chosenRuns(peer.runs, options).filter(({ name, seed, steps }) => (
-    !done.some((record) => isSameRun(record, { name, seed, compatibility }) && record.steps >= Math.min(steps, options.steps))));
+    !done.some((record) => isSameRun(record, { name, seed, compatibility, set }) && record.steps >= Math.min(steps, options.steps))));
   if (missing.length === 0) return;
   const adapter = await ensureAdapter();
   process.stderr.write(`${adapter.line}\n`);
@@ -82,12 +94,12 @@ async function trainMissing(options: Options): Promise<void> {
     for (const run of missing) {
       const decoder = await initialDecoder(data, run.seed);
       const repeated = await repeatRun({
-        gpu, run, decoder, compatibility, steps: Math.min(run.steps, options.steps),
+        gpu, run, decoder, compatibility, set, steps: Math.min(run.steps, options.steps),
         onStep: (step, loss) => {
           if (step % 100 === 0) process.stderr.write(`${run.name}, seed ${run.seed}: step ${step} of ${run.steps}, loss ${loss.toPrecision(5)}\n`);
         },
       });
-      await addRecord(file!, recordOf(repeated, run, peer, { compatibility, adapter: adapter.name }));
+      await addRecord(file!, recordOf(repeated, run, peer, { compatibility, set, adapter: adapter.name }));
     }
   } finally {
     gpu.dispose();

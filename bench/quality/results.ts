@@ -13,6 +13,8 @@ export interface RunRecord {
   name: string;
   seed: number;
   compatibility: Compatibility;
+  /** Training settings that differ from SAELens' run; absent in older files. */
+  set?: Record<string, unknown>;
   /** Steps trained, and those of a whole run. */
   steps: number;
   wholeSteps: number;
@@ -33,10 +35,11 @@ export interface RunRecord {
 }
 
 /** Two are of the same run when these agree. */
-export type RunKey = Pick<RunRecord, 'name' | 'seed' | 'compatibility'>;
-export const isSameRun = (a: RunKey, b: RunKey): boolean => a.name === b.name && a.seed === b.seed && a.compatibility === b.compatibility;
+export type RunKey = Pick<RunRecord, 'name' | 'seed' | 'compatibility' | 'set'>;
+export const isSameRun = (a: RunKey, b: RunKey): boolean => (
+  a.name === b.name && a.seed === b.seed && a.compatibility === b.compatibility && JSON.stringify(a.set ?? {}) === JSON.stringify(b.set ?? {}));
 
-export function recordOf(repeated: Repeated, run: PeerRun, peer: PeerResults, rest: { compatibility: Compatibility; adapter: string }): RunRecord {
+export function recordOf(repeated: Repeated, run: PeerRun, peer: PeerResults, rest: { compatibility: Compatibility; set: Record<string, unknown>; adapter: string }): RunRecord {
   const deviations = (term: 0 | 1): number[] => spans.map(([from, to]) => (
     largestDeviation(repeated.losses.slice(from, to).map((loss) => loss[term]), run.loss_first200_total_mse.slice(from, to).map((loss) => loss[term]))));
   const drift = peer.drift_f32_vs_f64_first200_relative_loss[run.name];

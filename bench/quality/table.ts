@@ -25,7 +25,7 @@ export function verdict(ours: number, theirs: number, better: 'more' | 'less', s
 }
 
 /** Only then must the losses be the peer's; corrections may change them. */
-const sameMathematics = ({ compatibility }: RunRecord): boolean => compatibility === 'saelens-6.18';
+const sameMathematics = ({ compatibility, set = {} }: RunRecord): boolean => compatibility === 'saelens-6.18' && Object.keys(set).length === 0;
 
 /**
  * `+` where the loss stays within one percent. Training amplifies rounding: `~` where it stays within what the peer's own float32 run
@@ -41,7 +41,8 @@ export function report(records: readonly RunRecord[]): string {
   const counts: Record<Verdict, number> = { '+': 0, '~': 0, '-': 0 };
   const groups = new Map<string, RunRecord[]>();
   for (const record of records) {
-    const title = `${record.name}, ${record.compatibility}`;
+    const set = JSON.stringify(record.set ?? {});
+    const title = `${record.name}, ${record.compatibility}${set === '{}' ? '' : `, ${set}`}`;
     groups.set(title, [...groups.get(title) ?? [], record]);
   }
   const tables = [...groups].map(([title, group]) => table(title, group.sort((a, b) => a.seed - b.seed), counts));

@@ -25,17 +25,19 @@ export interface RepeatOptions {
   /** Initial decoder [d_sae, d_in]. */
   decoder: Float32Array;
   compatibility: Compatibility;
+  /** Training settings in the place of the run's. */
+  set: Record<string, unknown>;
   /** Stop after so many steps; the schedule stays that of the whole run. */
   steps: number;
   onStep?: (step: number, loss: number) => void;
 }
 
 /** Trains as the peer did, and measures the SAE that would be saved. */
-export async function repeatRun({ gpu, run, decoder, compatibility, steps, onStep }: RepeatOptions): Promise<Repeated> {
+export async function repeatRun({ gpu, run, decoder, compatibility, set, steps, onStep }: RepeatOptions): Promise<Repeated> {
   const world = new World(run.seed);
   const sae = saeConfig(run.sae_cfg);
   const rows = { train_batch_size_samples: run.batch, total_training_samples: run.batch * run.steps };
-  const training = trainerConfig({ ...run.trainer as Partial<TrainerConfig>, ...rows });
+  const training = trainerConfig({ ...run.trainer as Partial<TrainerConfig>, ...set, ...rows });
   const trainer = await Trainer.create({ gpu, sae, training, compatibility });
   try {
     for (const { name, value } of trainer.form.parameters) if (name === 'W_dec' || name === 'W_enc') gpu.upload(value, decoder);
@@ -50,7 +52,9 @@ export async function repeatRun({ gpu, run, decoder, compatibility, steps, onSte
     let reading = Promise.resolve();
     for (let t = 0; t < steps; t++) {
       // Rows are made while the GPU works on the steps before.
-      trainer.train({ x: world.trainingRows(t * run.batch, run.batch) });
+      const batch = { x: world.trainingRows(t * run.batch, run.batch) };
+      trainer.train(batch);
+      if (trainer.resamplingIsDue) await trainer.resample(batch);
       if (t === 0) {
         await read();
         began = performance.now();

@@ -1,5 +1,5 @@
 import type { Recorder, Tensor } from '../gpu/index.ts';
-import { expectShape, groupsFor, imageLanes, rowWorkgroup } from './shapes.ts';
+import { expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
 /** SAELens' normalize_activations as far as the SAE itself acts on it; expected_average_only_in is the trainer's scale. */
@@ -44,8 +44,7 @@ export function residualRows(rec: Recorder,
   const counted = 'active' in tensors ? undefined : tensors;
   const values = 'active' in tensors ? tensors.active : tensors.values;
   const offsets = counted?.offsets;
-  const kernel = rec.gpu.kernel({ name: 'residual_rows', text: shaders.residual_rows.text }, 
-    { WG: rowWorkgroup(rec.gpu), WIDE: imageLanes(rec.gpu) ? 4 : 1, RAGGED: offsets ? 1 : 0, COUNT: counted ? 1 : 0 });
+  const kernel = rec.gpu.kernel({ name: 'residual_rows', text: shaders.residual_rows.text }, { WG: rowWorkgroup(rec.gpu), RAGGED: offsets ? 1 : 0, COUNT: counted ? 1 : 0 });
   rec.dispatch(kernel, { t, mean, row_affine: rowAffine, values, offsets: offsets ?? values, r, g, stats },
     { rows, first_row: firstRow, d_in: t.columns, stride: t.stride, k: values.columns, batch }, rows);
 }

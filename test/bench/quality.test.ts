@@ -160,10 +160,10 @@ test('thirty steps of TopK follow the peer\'s losses', { skip }, async (t) => {
   const decoder = await initialDecoder(decoderFolder!, run.seed);
   const gpu = await Gpu.open();
   try {
-    const repeated = await repeatRun({ gpu, run, decoder, compatibility: 'saelens-6.18', steps: run.loss_first200_total_mse.length });
+    const repeated = await repeatRun({ gpu, run, decoder, compatibility: 'saelens-6.18', set: {}, steps: run.loss_first200_total_mse.length });
     assert.equal(repeated.losses.length, 30);
     assert.equal(repeated.quality, undefined);
-    const { deviation, mseDeviation, peerDrift, peerSpread } = recordOf(repeated, run, peer, { compatibility: 'saelens-6.18', adapter: '' });
+    const { deviation, mseDeviation, peerDrift, peerSpread } = recordOf(repeated, run, peer, { compatibility: 'saelens-6.18', set: {}, adapter: '' });
     const off = Math.max(...deviation, ...mseDeviation);
     t.diagnostic?.(`off by ${off.toExponential(1)}, ${(1000 * repeated.secondsPerStep).toFixed(0)} ms a step`);
     assert.ok(off < 1e-5, `off by ${off}`);

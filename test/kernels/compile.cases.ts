@@ -15,7 +15,7 @@ const together = (...choices: Record<string, number>[][]): Record<string, number
 const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   encode_resident: [...[4, 8].map((LANES) => ({ LANES })), ...together([{ LANES: 8, TOPS: 1 }], either('SCALED'), either('ABSOLUTE'))],
   prepare_rows: together(perRow, [0, 1, 2].map((NORMALISE) => ({ NORMALISE }))),
-  residual_rows: [...together(perRow, either('RAGGED')), { WG: 8, WIDE: 4 }],
+  residual_rows: together(perRow, either('RAGGED')),
   level_rows: perRow,
   auxiliary_rows: together(perRow, [{ AFFINE: 0 }, { AFFINE: 1 }, { AFFINE: 0, RAW: 1, ADD: 0 }, { AFFINE: 0, RAW: 1, ADD: 1 }]),
   row_norms: together(perRow, either('SQUARED')),
