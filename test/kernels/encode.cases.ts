@@ -1,10 +1,10 @@
 import type { Gpu } from '../../src/gpu/index.ts';
-import { activate, encode, type EncodeVariant, encodeVariants, halfVariants, topkRows } from '../../src/kernels/index.ts';
+import { activate, encode, type EncodeOptions, type EncodeVariant, encodeVariants, halfVariants, topkRows } from '../../src/kernels/index.ts';
 import { nearestFloat16 } from '../oracle/halves.ts';
 import { preActivations } from '../oracle/linear.ts';
 import { dotBound } from '../oracle/matrix.ts';
 import type { Case } from '../support/case.ts';
-import { close, deepEqual, equal } from '../support/check.ts';
+import { close, deepEqual, equal, ok } from '../support/check.ts';
 import { drawn, fuzzed, magnitudes, normals, run } from '../support/kernels.ts';
 
 // Around the tiles of encode_tiled, 64 rows x 64 latents x 16 columns, of encode_wide, 128 x 128, of encode_direct, 128 x 128 in pieces of 16 x 16, and of encode_resident, 512 x 32 or 64 in pieces of 64 columns.
@@ -66,7 +66,7 @@ const halves: Case[] = [...halfVariants.keys()].flatMap((variant) => [
     // Of either sign and every size that float16 has, every second one halfway between two of them.
     const numbers = Float32Array.from({ length: 200 }, (_, n) => (random.below(2) ? 1 : -1) * 2 ** (n % 30 - 14) * (1 + (random.below(1023) + (n % 2 ? 0.5 : random.uniform())) / 1024));
     const one = Float32Array.of(1);
-    const { h } = await flagged(gpu, variant, { x: of === 'x' ? numbers : one, W: of === 'x' ? one : numbers, dIn: 1 });
+    const { h } = await flagged(gpu, { variant }, { x: of === 'x' ? numbers : one, W: of === 'x' ? one : numbers, dIn: 1 });
     deepEqual(h, Float32Array.from(numbers, nearestFloat16), 'h');
   }),
   fuzzed(`what float16 cannot hold leaves no finite number of its row or latent, and raises the flag: ${variant}`,
@@ -75,7 +75,7 @@ const halves: Case[] = [...halfVariants.keys()].flatMap((variant) => [
       const x = normals(random, rows * dIn), W = normals(random, dSae * dIn);
       W.subarray(3 * dIn, 4 * dIn).fill(0); // times infinity nothing either
       (of === 'x' ? x : W)[place * dIn + random.below(dIn)] = value;
-      const { h, flags } = await flagged(gpu, variant, { x, W, dIn });
+      const { h, flags } = await flagged(gpu, { variant }, { x, W, dIn });
       const overflows = !(Math.abs(value) < 65520);
       h.forEach((one, at) => {
         const touched = (of === 'x' ? Math.floor(at / dSae) : at % dSae) === place;
@@ -83,10 +83,19 @@ const halves: Case[] = [...halfVariants.keys()].flatMap((variant) => [
       });
       equal(flags, overflows ? 1 : 0, 'flags');
     }),
+  fuzzed(`where ${variant} is asked for, what may not be rounded runs by the same shader in float32`, [{}], async (gpu, random) => {
+    const operands = { x: normals(random, 40), W: normals(random, 60), dIn: 4 };
+    const of = async (options: EncodeOptions): Promise<Float32Array> => (await flagged(gpu, options, operands)).h;
+    gpu.variants.set('encode', variant);
+    const [rounded, whole] = [await of({ roundable: true }), await of({})];
+    deepEqual(rounded, await of({ variant }), 'rounded');
+    deepEqual(whole, await of({ variant: variant.slice(0, -4) as EncodeVariant }), 'not rounded');
+    ok(whole.some((value, n) => value !== rounded[n]), 'rounding changed nothing');
+  }),
 ].map((one) => needing(variant, one)));
 
 /** x W^T, and the flags that a selection from it leaves. */
-async function flagged(gpu: Gpu, variant: EncodeVariant, { x, W, dIn }: { x: Float32Array; W: Float32Array; dIn: number }): Promise<{ h: Float32Array; flags: number }> {
+async function flagged(gpu: Gpu, options: EncodeOptions, { x, W, dIn }: { x: Float32Array; W: Float32Array; dIn: number }): Promise<{ h: Float32Array; flags: number }> {
   const rows = x.length / dIn, dSae = W.length / dIn;
   const found = await run(gpu, [], (bench) => {
     const tensors = {
@@ -97,7 +106,7 @@ async function flagged(gpu: Gpu, variant: EncodeVariant, { x, W, dIn }: { x: Flo
     return {
       tensors,
       record(rec) {
-        encode(rec, tensors, 0, rows, { variant });
+        encode(rec, tensors, 0, rows, options);
         topkRows(rec, tensors, 0, rows, 1);
       },
     };

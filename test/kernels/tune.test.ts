@@ -108,7 +108,7 @@ describe('the variant of the encoder\'s product', () => {
   test('a variant that cannot run is refused by name', () => {
     for (const variant of ['nonsense', 'wide_f32', 'toString']) {
       gpu.variants.set('encode', variant);
-      assert.throws(record, { code: 'config', message: new RegExp(`^encode 64x512 cannot run as ${variant} on [^,]*$`), hint: /^one of .* can$/ });
+      assert.throws(record, { code: 'config', message: new RegExp(`^encode 64x512 cannot run as ${variant} on (?!.* has no )`), hint: /^one of .* can$/ });
     }
   });
 
@@ -130,7 +130,7 @@ describe('the variant of the encoder\'s product', () => {
     const lacking = Object.create(gpu, { features: { value: gpu.features.filter((feature) => feature !== 'shader-f16') } }) as Gpu;
     for (const variant of halfVariants.keys()) {
       gpu.variants.set('encode', variant);
-      assert.throws(() => leavesTops(lacking, shape.dIn, shape.dSae), { code: 'config', message: new RegExp(`^encode 64x512 cannot run as ${variant} on [^,]*, which has no shader-f16$`), hint: /^one of .* can$/ });
+      assert.throws(() => leavesTops(lacking, shape.dIn, shape.dSae), { code: 'config', message: new RegExp(`^encode 64x512 cannot run as ${variant} on .*, which has no shader-f16$`), hint: /^one of .* can$/ });
     }
     if (!gpu.features.includes('shader-f16')) return t.skip('the adapter has no shader-f16');
     for (const variant of halfVariants.keys()) {
