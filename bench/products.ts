@@ -1,6 +1,6 @@
 /** The encoder's matrix product by every variant of its kernel, in turns. */
 import type { Gpu } from '../src/gpu/index.ts';
-import { encode, type EncodeVariant, encodeVariants } from '../src/kernels/index.ts';
+import { encode, type EncodeVariant, encodeVariants, halfVariants } from '../src/kernels/index.ts';
 import { chunkRows, compactTensor, shardRows, vectorTensor, weightTensor } from '../src/sae/layout.ts';
 import type { Size } from './steps.ts';
 import { inTurns, noise, type Timing } from './timing.ts';
@@ -18,7 +18,7 @@ export interface ProductResult {
 
 export async function measureProducts(gpu: Gpu, { dIn, dSae, batch }: Size, turns: { atLeast: number; budget: number }): Promise<ProductResult> {
   const { software } = gpu.adapter;
-  const variants = encodeVariants(gpu, dSae);
+  const variants = [...encodeVariants(gpu, dSae), ...[...halfVariants].filter(([, feature]) => gpu.features.includes(feature)).map(([variant]) => variant)];
   const perRow = 2 * dIn * dSae;
   const rows = Math.min(chunkRows(gpu, dSae, batch), software ? Math.max(64, Math.floor((softwareProduct * 1e9) / perRow)) : batch);
   const tensors = {

@@ -28,6 +28,7 @@ export function devicesCommand(): Command {
           ['adapter', [gpu.adapter.vendor, gpu.adapter.architecture, gpu.adapter.device, gpu.adapter.description].filter((part) => part !== '').join(' / ')],
           ['kind', gpu.adapter.software ? 'software' : 'hardware'],
           ['features', features.join(', ') || 'none'],
+          ['float16', features.includes('shader-f16') ? 'yes (--kernel-variant encode=wide_f16)' : 'no'],
           ...Object.entries(facts.limits).map(([name, value]) => [name, /Size$/.test(name) ? `${(value / 2 ** 20).toFixed(value < 2 ** 20 ? 3 : 0)} MiB` : String(value)]),
         ]),
         ...choice.tried.map((line) => `looked at  ${line}`),

@@ -7,6 +7,7 @@
 const TILE = 64u;
 const DEPTH = 16u;
 const PITCH = 17u; // TILE / 4 + 1 vec4s
+const HALF = 0u; // 1: operands are rounded to float16; they are multiplied and summed in float32 all the same
 
 // Rows from begin_row up to rows and latents from begin_latent up to latents: a piece of the product.
 struct Params { begin_row: u32, rows: u32, first_row: u32, begin_latent: u32, latents: u32, first_latent: u32, stride: u32, h_stride: u32 }
@@ -17,8 +18,20 @@ struct Params { begin_row: u32, rows: u32, first_row: u32, begin_latent: u32, la
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // all latents
 @group(0) @binding(4) var<storage, read_write> h: array<f32>; // [rows, h_stride]
 
-var<workgroup> x_stage: array<vec4f, DEPTH * PITCH>;
-var<workgroup> w_stage: array<vec4f, DEPTH * PITCH>;
+alias Staged = vec4f; // vec4h where HALF is 1 (src/gpu/shader.ts)
+
+var<workgroup> x_stage: array<Staged, DEPTH * PITCH>;
+var<workgroup> w_stage: array<Staged, DEPTH * PITCH>;
+
+// Float16 as IEEE 754 rounds to it, ties to even. WGSL leaves the direction to the adapter, and what becomes of numbers that are too large:
+// so the 11 bits are rounded to here, and from 65520 on an infinity takes the number's place, which no sum loses.
+fn staged(v: vec4f) -> Staged {
+  if (HALF == 0u) { return Staged(v); }
+  let bits = bitcast<vec4u>(v);
+  let rounded = (bits + 0xfffu + ((bits >> vec4u(13u)) & vec4u(1u))) & vec4u(0xffffe000u);
+  let infinite = (bits & vec4u(0x80000000u)) | vec4u(0x7f800000u);
+  return Staged(bitcast<vec4f>(select(rounded, infinite, (bits & vec4u(0x7fffffffu)) >= vec4u(0x477ff000u))));
+}
 
 fn store(row: u32, latent: u32, c: vec4f) {
   if (row >= p.rows) { return; }
@@ -62,15 +75,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) local: 
       wt = transpose(mat4x4f(W[w0 + column], W[w1 + column], W[w2 + column], W[w3 + column]));
     }
     for (var q = 0u; q < 4u; q++) {
-      x_stage[(c * 4u + q) * PITCH + g] = xt[q];
-      w_stage[(c * 4u + q) * PITCH + g] = wt[q];
+      x_stage[(c * 4u + q) * PITCH + g] = staged(xt[q]);
+      w_stage[(c * 4u + q) * PITCH + g] = staged(wt[q]);
     }
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
-      let xa = x_stage[k * PITCH + local.y];
-      let xb = x_stage[k * PITCH + local.y + 8u];
-      let wa = w_stage[k * PITCH + local.x];
-      let wb = w_stage[k * PITCH + local.x + 8u];
+      let xa = vec4f(x_stage[k * PITCH + local.y]);
+      let xb = vec4f(x_stage[k * PITCH + local.y + 8u]);
+      let wa = vec4f(w_stage[k * PITCH + local.x]);
+      let wb = vec4f(w_stage[k * PITCH + local.x + 8u]);
       a0 += xa.x * wa; a1 += xa.y * wa; a2 += xa.z * wa; a3 += xa.w * wa;
       a4 += xb.x * wa; a5 += xb.y * wa; a6 += xb.z * wa; a7 += xb.w * wa;
       b0 += xa.x * wb; b1 += xa.y * wb; b2 += xa.z * wb; b3 += xa.w * wb;

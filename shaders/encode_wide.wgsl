@@ -6,6 +6,7 @@
 const TILE = 128u;
 const DEPTH = 16u;
 const PITCH = 32u; // TILE / 4 vec4s
+const HALF = 0u; // 1: operands are rounded to float16; they are multiplied and summed in float32 all the same
 
 // Rows from begin_row up to rows and latents from begin_latent up to latents: a piece of the product.
 struct Params { begin_row: u32, rows: u32, first_row: u32, begin_latent: u32, latents: u32, first_latent: u32, stride: u32, h_stride: u32 }
@@ -16,8 +17,20 @@ struct Params { begin_row: u32, rows: u32, first_row: u32, begin_latent: u32, la
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // all latents
 @group(0) @binding(4) var<storage, read_write> h: array<f32>; // [rows, h_stride]
 
-var<workgroup> x_stage: array<vec4f, DEPTH * PITCH>;
-var<workgroup> w_stage: array<vec4f, DEPTH * PITCH>;
+alias Staged = vec4f; // vec4h where HALF is 1 (src/gpu/shader.ts)
+
+var<workgroup> x_stage: array<Staged, DEPTH * PITCH>;
+var<workgroup> w_stage: array<Staged, DEPTH * PITCH>;
+
+// Float16 as IEEE 754 rounds to it, ties to even. WGSL leaves the direction to the adapter, and what becomes of numbers that are too large:
+// so the 11 bits are rounded to here, and from 65520 on an infinity takes the number's place, which no sum loses.
+fn staged(v: vec4f) -> Staged {
+  if (HALF == 0u) { return Staged(v); }
+  let bits = bitcast<vec4u>(v);
+  let rounded = (bits + 0xfffu + ((bits >> vec4u(13u)) & vec4u(1u))) & vec4u(0xffffe000u);
+  let infinite = (bits & vec4u(0x80000000u)) | vec4u(0x7f800000u);
+  return Staged(bitcast<vec4f>(select(rounded, infinite, (bits & vec4u(0x7fffffffu)) >= vec4u(0x477ff000u))));
+}
 
 fn store(row: u32, latent: u32, c: vec4f) {
   if (row >= p.rows) { return; }
@@ -59,14 +72,15 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_id) local: 
     }
     for (var q = 0u; q < 4u; q++) {
       let slot = (c * 4u + q) * PITCH + g;
-      if (stages_x) { x_stage[slot] = block[q]; } else { w_stage[slot] = block[q]; }
+      let four = staged(block[q]);
+      if (stages_x) { x_stage[slot] = four; } else { w_stage[slot] = four; }
     }
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
-      let xa = x_stage[k * PITCH + local.y];
-      let xb = x_stage[k * PITCH + local.y + 16u];
-      let wa = w_stage[k * PITCH + local.x];
-      let wb = w_stage[k * PITCH + local.x + 16u];
+      let xa = vec4f(x_stage[k * PITCH + local.y]);
+      let xb = vec4f(x_stage[k * PITCH + local.y + 16u]);
+      let wa = vec4f(w_stage[k * PITCH + local.x]);
+      let wb = vec4f(w_stage[k * PITCH + local.x + 16u]);
       a0 += xa.x * wa; a1 += xa.y * wa; a2 += xa.z * wa; a3 += xa.w * wa;
       a4 += xb.x * wa; a5 += xb.y * wa; a6 += xb.z * wa; a7 += xb.w * wa;
       b0 += xa.x * wb; b1 += xa.y * wb; b2 += xa.z * wb; b3 += xa.w * wb;

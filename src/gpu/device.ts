@@ -34,7 +34,8 @@ export async function openDevice(profile: boolean): Promise<OpenedDevice> {
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const { subgroupMinSize, subgroupMaxSize } = adapter.info as GPUAdapterInfo & { subgroupMinSize?: number; subgroupMaxSize?: number };
   const features = [...adapter.features].sort();
-  const requiredFeatures: GPUFeatureName[] = profile && features.includes('timestamp-query') ? ['timestamp-query'] : [];
+  const wanted: GPUFeatureName[] = profile ? ['shader-f16', 'timestamp-query'] : ['shader-f16'];
+  const requiredFeatures = wanted.filter((name) => features.includes(name));
   const size = subgroupMinSize === subgroupMaxSize && [...features, ...runtime.unlistedFeatures].includes('subgroups') ? subgroupMinSize : undefined;
   if (size) requiredFeatures.push('subgroups' as GPUFeatureName);
   const device = await adapter.requestDevice({ label: 'cochlea', requiredLimits: { maxStorageBufferBindingSize, maxBufferSize }, requiredFeatures });

@@ -46,7 +46,10 @@ export function readLayout(shader: ShaderSource): ShaderLayout {
   return { bindings, fields };
 }
 
-/** Replaces `const NAME = 64u;` lines. A constant that the shader does not declare is an error. */
+/**
+ * Replaces `const NAME = 64u;` lines. A constant that the shader does not declare is an error. HALF = 1 also makes float16 of what the shader calls
+ * Staged, which takes an `enable` that its text must not have: devices without float16 compile it too.
+ */
 export function replaceConstants(shader: ShaderSource, constants: Record<string, number>): string {
   let text = shader.text;
   for (const [name, value] of Object.entries(constants)) {
@@ -54,7 +57,7 @@ export function replaceConstants(shader: ShaderSource, constants: Record<string,
     if (!line.test(text)) throw new CochleaError('gpu-error', `${shader.name}.wgsl has no constant ${name}`);
     text = text.replace(line, `const ${name} = ${value}u;`);
   }
-  return text;
+  return constants['HALF'] === 1 ? `enable f16;\n${text.replace(/^alias Staged = vec4f;/m, 'alias Staged = vec4h;')}` : text;
 }
 
 /** Packs one uniform block; every field must be given and nothing else. */

@@ -14,16 +14,18 @@ export function choiceName(family: string, shape: readonly number[]): string {
 
 /**
  * The variant that a family runs shapes of this class with: what `gpu.variants` has under the choice's name or the family's own (so a pin
- * without a class holds for all), else the first of `able`, which is written down. Throws `config` for one that cannot run.
+ * without a class holds for all), else the first of `able`, which is written down. Those of `asked` run only where they are given, on adapters that
+ * have the feature beside them. Throws `config` for one that cannot run.
  */
-export function variantFor<V extends string>(gpu: Gpu, family: string, shape: readonly number[], able: readonly V[]): V {
+export function variantFor<V extends string>(gpu: Gpu, family: string, shape: readonly number[], able: readonly V[], asked: ReadonlyMap<V, GPUFeatureName> = new Map()): V {
   const name = choiceName(family, shape);
   const given = gpu.variants.get(name) ?? gpu.variants.get(family);
   if (given === undefined) {
     gpu.variants.set(name, able[0]!);
     return able[0]!;
   }
-  const found = able.find((variant) => variant === given);
-  if (!found) throw new CochleaError('config', `${name} cannot run as ${given} on ${gpu.adapter.description || gpu.adapter.device}`, `one of ${able.join(', ')} can`);
-  return found;
+  const possible = [...able, ...asked.keys()].find((variant) => variant === given), needed = possible && asked.get(possible);
+  const lacks = needed !== undefined && !gpu.features.includes(needed);
+  if (possible && !lacks) return possible;
+  throw new CochleaError('config', `${name} cannot run as ${given} on ${gpu.adapter.description || gpu.adapter.device}${lacks ? `, which has no ${needed}` : ''}`, `one of ${able.join(', ')} can`);
 }

@@ -3,11 +3,20 @@ import { type Gpu, type Recorder, type Tensor, variantFor } from '../gpu/index.t
 import { expectShape, groupsFor, subgroupOf } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
-/** How the encoder's matrix product is computed. The variants may add in different orders, so their bits may differ. */
-export type EncodeVariant = 'direct' | 'resident' | 'tiled' | 'wide';
+/** The shaders of the encoder's matrix product. They may add in different orders, so their bits may differ. */
+type Form = 'direct' | 'resident' | 'tiled' | 'wide';
+
+/** How the product is computed: by one of them as it is, or with its operands rounded to float16. */
+export type EncodeVariant = Form | 'tiled_f16' | 'wide_f16';
+
+/** Variants that run only where they are asked for, since they round more, and what each needs of an adapter. */
+export const halfVariants: ReadonlyMap<EncodeVariant, GPUFeatureName> = new Map([['tiled_f16', 'shader-f16'], ['wide_f16', 'shader-f16']]);
+
+/** The variant's shader, which both precisions have in common. */
+const formOf = (variant: EncodeVariant): Form => variant.replace(/_f16$/, '') as Form;
 
 /** Rows and latents of one workgroup. */
-const tiles: Record<EncodeVariant, { rows: number; latents: (lanes: number) => number }> = {
+const tiles: Record<Form, { rows: number; latents: (lanes: number) => number }> = {
   direct: { rows: 128, latents: () => 128 },
   resident: { rows: 512, latents: (lanes) => 8 * lanes },
   tiled: { rows: 64, latents: () => 64 },
@@ -15,9 +24,9 @@ const tiles: Record<EncodeVariant, { rows: number; latents: (lanes: number) => n
 };
 
 /** What the adapter can run for d_sae latents, the best guess first: hardware pays for loads, a software adapter for loads and barriers. */
-export function encodeVariants(gpu: Gpu, dSae: number): EncodeVariant[] {
+export function encodeVariants(gpu: Gpu, dSae: number): Form[] {
   const lanes = subgroupOf(gpu);
-  const resident: EncodeVariant[] = lanes && dSae % 4 === 0 ? ['resident'] : [];
+  const resident: Form[] = lanes && dSae % 4 === 0 ? ['resident'] : [];
   if (!gpu.adapter.software) return ['tiled', 'wide', 'direct'];
   return lanes === 8 ? [...resident, 'direct', 'tiled', 'wide'] : ['direct', ...resident, 'tiled', 'wide'];
 }
@@ -33,11 +42,19 @@ export interface Tops {
 
 /** Whether the variant that runs these shapes can leave tops. */
 export function leavesTops(gpu: Gpu, dIn: number, dSae: number): boolean {
-  return encodeVariant(gpu, dIn, dSae) === 'resident';
+  return encodeVariant(gpu, dIn, dSae, true) === 'resident';
 }
 
-function encodeVariant(gpu: Gpu, dIn: number, dSae: number): EncodeVariant {
-  return variantFor(gpu, 'encode', [dIn, dSae], encodeVariants(gpu, dSae));
+function encodeVariant(gpu: Gpu, dIn: number, dSae: number, roundable: boolean): EncodeVariant {
+  const variant = variantFor(gpu, 'encode', [dIn, dSae], encodeVariants(gpu, dSae), halfVariants);
+  return roundable ? variant : formOf(variant);
+}
+
+export interface EncodeOptions {
+  /** Whether a variant that rounds to float16 serves, where one is asked for: gradients, say, are too small for it. Else its shader runs in float32. */
+  roundable?: boolean;
+  variant?: EncodeVariant;
+  tops?: Tops;
 }
 
 /**
@@ -46,16 +63,19 @@ function encodeVariant(gpu: Gpu, dIn: number, dSae: number): EncodeVariant {
  * busy for too long at a time is dispatched in pieces; that changes no bit.
  */
 export function encode(rec: Recorder, tensors: { xc: Tensor; W_enc: Tensor; b_enc: Tensor; h: Tensor }, firstRow: number, rows: number,
-  { variant = encodeVariant(rec.gpu, tensors.W_enc.columns, tensors.W_enc.rows), tops }: { variant?: EncodeVariant; tops?: Tops } = {}): void {
+  { roundable = false, variant = encodeVariant(rec.gpu, tensors.W_enc.columns, tensors.W_enc.rows, roundable), tops }: EncodeOptions = {}): void {
   const { xc, W_enc, b_enc, h } = tensors;
   expectShape('encode', xc, firstRow + rows, W_enc.columns);
   expectShape('encode', b_enc, 1, W_enc.rows);
   expectShape('encode', h, rows, W_enc.rows);
   if (tops) expectShape('encode', tops.tops, rows, Math.ceil(W_enc.rows / 8));
-  if (tops && variant !== 'resident') throw new CochleaError('gpu-error', `encode: ${variant} leaves no tops`);
+  const form = formOf(variant);
+  if (tops && form !== 'resident') throw new CochleaError('gpu-error', `encode: ${variant} leaves no tops`);
   const lanes = rec.gpu.subgroups?.size ?? 0;
-  const kernel = rec.gpu.kernel({ name: `encode_${variant}`, text: shaders[`encode_${variant}`].text }, variant === 'resident' ? { LANES: lanes, TOPS: tops ? 1 : 0, SCALED: tops?.norms ? 1 : 0, ABSOLUTE: tops?.absolute ? 1 : 0 } : {});
-  const tile = { rows: tiles[variant].rows, latents: tiles[variant].latents(lanes) };
+  const kernel = rec.gpu.kernel({ name: `encode_${form}`, text: shaders[`encode_${form}`].text }, form === 'resident'
+    ? { LANES: lanes, TOPS: tops ? 1 : 0, SCALED: tops?.norms ? 1 : 0, ABSOLUTE: tops?.absolute ? 1 : 0 }
+    : halfVariants.has(variant) ? { HALF: 1 } : {});
+  const tile = { rows: tiles[form].rows, latents: tiles[form].latents(lanes) };
   for (const shard of W_enc.shards) {
     for (const piece of pieces(rows, shard.rows, tile, rec.gpu.dispatchFlops / (2 * W_enc.columns))) {
       rec.dispatch(kernel, { xc, W: shard, bias: b_enc, norms: tops?.norms ?? b_enc, h, tops: tops?.tops ?? rec.gpu.unused },

@@ -118,7 +118,7 @@ export function denseTraining({ gpu, config, batch, inputs }: TrainingContext<Ba
     ),
 
     /** h = xc W_enc^T + bias for a chunk. */
-    encode: (rec: Recorder, input: Tensor, bias: Tensor, h: Tensor, { firstRow, rows }: Chunk): void => encode(rec, { xc: input, W_enc, b_enc: bias, h }, firstRow, rows),
+    encode: (rec: Recorder, input: Tensor, bias: Tensor, h: Tensor, { firstRow, rows }: Chunk): void => encode(rec, { xc: input, W_enc, b_enc: bias, h }, firstRow, rows, { roundable: true }),
 
     codeGradients,
 

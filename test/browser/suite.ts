@@ -9,10 +9,11 @@ import type { Case } from '../support/case.ts';
 let gpu: Gpu | undefined;
 const suites = new Map<string, Case[]>();
 
-/** Imports a file of cases and gives their names. */
+/** Imports a file of cases and gives the names of those that run here. */
 export async function load(url: string): Promise<string[]> {
   const { cases } = (await import(url)) as { cases: Case[] };
-  suites.set(url, cases.filter(({ learns }) => !learns));
+  const { features } = gpu ??= await Gpu.open();
+  suites.set(url, cases.filter(({ learns, needs }) => !learns && (!needs || features.includes(needs))));
   return suites.get(url)!.map(({ name }) => name);
 }
 

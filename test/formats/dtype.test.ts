@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { decodeElements, decodeFloat16, encodeElements, encodeFloat16 } from '../../src/formats/dtype.ts';
 import type { DType } from '../../src/formats/dtype.ts';
 import { RandomStream } from '../../src/random.ts';
+import { nearestFloat16 } from '../oracle/halves.ts';
 import { freshSeed } from '../support/mutate.ts';
 
 /** The definition of binary16. */
@@ -57,6 +58,7 @@ describe('float16', () => {
       assert.equal(toFloat16(neighbour(middle, -1)), pattern, `just below the tie above ${low}`);
       assert.equal(toFloat16(neighbour(middle, 1)), pattern + 1, `just above the tie above ${low}`);
       assert.equal(toFloat16(-middle), 0x8000 | even);
+      assert.deepEqual([neighbour(middle, -1), middle, neighbour(middle, 1), -middle].map(nearestFloat16), [low, half(even), half(pattern + 1), -half(even)]); // what kernels are held against
     }
   });
 

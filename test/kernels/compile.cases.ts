@@ -13,6 +13,8 @@ const together = (...choices: Record<string, number>[][]): Record<string, number
 
 /** The constants that launchers give, of shaders that take any. The group counts of topk_bisect and topk_tops between these differ in nothing else. */
 const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
+  encode_tiled: [{ HALF: 1 }],
+  encode_wide: [{ HALF: 1 }],
   encode_resident: [...[4, 8].map((LANES) => ({ LANES })), ...together([{ LANES: 8, TOPS: 1 }], either('SCALED'), either('ABSOLUTE'))],
   prepare_rows: together(perRow, [0, 1, 2].map((NORMALISE) => ({ NORMALISE }))),
   residual_rows: together(perRow, either('RAGGED')),
@@ -62,6 +64,7 @@ export const cases: Case[] = (Object.keys(shaders) as ShaderName[]).map((name) =
   async run(gpu) {
     if (/^enable subgroups;/m.test(shaders[name].text) && !gpu.subgroups) return; // it is never compiled there
     for (const constants of [{}, ...(variants[name] ?? [])]) {
+      if ('HALF' in constants && !gpu.features.includes('shader-f16')) continue; // as little
       gpu.device.pushErrorScope('validation');
       gpu.kernel({ name, text: shaders[name].text }, constants);
       const error = await gpu.device.popErrorScope();

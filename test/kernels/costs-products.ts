@@ -31,6 +31,9 @@ function encode(m: Meter, { begin_row, rows, begin_latent, latents, stride }: Nu
 
 const product = { parameters: (from: From) => ({ begin_row: from(0, 3), rows: from(4, 9), begin_latent: 8 * from(0, 1), latents: from(9, 25), stride: 4 * from(1, 3) }), count: encode };
 
+/** Rounding to float16 is no operation that is counted. */
+const half = (from: From): Numbers => ({ HALF: from(0, 1) });
+
 const weighted: CountedKernel = {
   parameters: (from) => ({ rows: from(1, 6), terms: from(1, 7), stride: 4 * from(1, 3), start: from(0, 2) }),
   count: (m, { rows, terms, stride, start }) => eachOf(rows!, stride!, (r, d) => {
@@ -124,7 +127,7 @@ const latentGradients: CountedKernel = {
 };
 
 export const productKernels: Record<string, CountedKernel> = {
-  encode_direct: product, encode_tiled: product, encode_wide: product, encode_resident: { ...product, constants: (from) => ({ TOPS: from(0, 1), SCALED: from(0, 1) }) },
+  encode_direct: product, encode_tiled: { ...product, constants: half }, encode_wide: { ...product, constants: half }, encode_resident: { ...product, constants: (from) => ({ TOPS: from(0, 1), SCALED: from(0, 1) }) },
   weighted_rows_direct: weighted, weighted_rows_resident: weighted, weighted_rows_tiled: weighted,
   kept_gradients: keptGradients, kept_gradients_direct: keptGradients, kept_gradients_image: keptGradients,
   reconstruct_image: reconstruct,

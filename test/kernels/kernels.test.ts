@@ -15,6 +15,8 @@ const folder = dirname(fileURLToPath(import.meta.url));
 for (const file of readdirSync(folder).filter((name) => /\.cases\.[jt]s$/.test(name)).sort()) {
   const { cases } = (await import(`./${file}`)) as { cases: Case[] };
   describe(file.replace(/\.cases\.[jt]s$/, ''), () => {
-    for (const { name, run, learns } of cases) test(name, { skip: learns && 'Deno' in globalThis ? 'Node runs it' : false }, () => run(gpu));
+    for (const { name, run, learns, needs } of cases) {
+      test(name, { skip: learns && 'Deno' in globalThis ? 'Node runs it' : false }, (t) => (needs && !gpu.features.includes(needs) ? t.skip(`the adapter has no ${needs}`) : run(gpu)));
+    }
   });
 }

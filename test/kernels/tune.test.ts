@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { choiceName, Gpu } from '../../src/gpu/index.ts';
-import { encode, encodeVariants, leavesTops, tuneEncode } from '../../src/kernels/index.ts';
+import { encode, type EncodeVariant, encodeVariants, halfVariants, leavesTops, tuneEncode } from '../../src/kernels/index.ts';
 
 describe('the variant of the encoder\'s product', () => {
   const shape = { dIn: 60, dSae: 500, rows: 70_000 };
@@ -106,7 +106,37 @@ describe('the variant of the encoder\'s product', () => {
   });
 
   test('a variant that cannot run is refused by name', () => {
-    gpu.variants.set('encode', 'nonsense');
-    assert.throws(record, { code: 'config', message: /^encode 64x512 cannot run as nonsense on / });
+    for (const variant of ['nonsense', 'wide_f32', 'toString']) {
+      gpu.variants.set('encode', variant);
+      assert.throws(record, { code: 'config', message: new RegExp(`^encode 64x512 cannot run as ${variant} on (?!.* has no )`), hint: /^one of .* can$/ });
+    }
+  });
+
+  test('variants that round to float16 are never chosen: not as a guess, nor by the clock, nor from what an earlier process found', async () => {
+    for (const software of [true, false]) {
+      const adapter = { ...gpu.adapter, software }, one = Object.create(gpu, { adapter: { value: adapter } }) as Gpu;
+      assert.ok(encodeVariants(one, shape.dSae).every((variant) => !halfVariants.has(variant)));
+    }
+    await rm(join(folder, 'tuning'), { recursive: true, force: true });
+    if (await tuneEncode(gpu, shape) === undefined) return; // this adapter has one variant worth trying
+    const [file] = await readdir(join(folder, 'tuning')), path = join(folder, 'tuning', file!);
+    await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')) as object, variant: 'wide_f16' }));
+    gpu.variants.clear();
+    await tuneEncode(gpu, shape);
+    assert.ok(!halfVariants.has(gpu.variants.get(name) as EncodeVariant));
+  });
+
+  test('variants that round to float16 run where they are asked for, and are refused by what an adapter lacks', (t) => {
+    const lacking = Object.create(gpu, { features: { value: gpu.features.filter((feature) => feature !== 'shader-f16') } }) as Gpu;
+    for (const variant of halfVariants.keys()) {
+      gpu.variants.set('encode', variant);
+      assert.throws(() => leavesTops(lacking, shape.dIn, shape.dSae), { code: 'config', message: new RegExp(`^encode 64x512 cannot run as ${variant} on .*, which has no shader-f16$`), hint: /^one of .* can$/ });
+    }
+    if (!gpu.features.includes('shader-f16')) return t.skip('the adapter has no shader-f16');
+    for (const variant of halfVariants.keys()) {
+      gpu.variants.set('encode', variant);
+      record();
+    }
+    assert.deepEqual([...gpu.variants.keys()], ['encode']);
   });
 });

@@ -15,5 +15,14 @@ function value(pattern: number, bits: number): number {
 /** binary16: 5 bits of exponent, 10 of fraction. */
 export const float16 = (pattern: number): number => value(pattern, 10);
 
+/** The nearest number of binary16, of two the even one; from 65,520 on, halfway to the next power of two, an infinity. */
+export function nearestFloat16(number: number): number {
+  const size = Math.abs(number), sign = Math.sign(number);
+  if (size >= 65520) return sign * Infinity;
+  const unit = 2 ** (Math.max(Math.floor(Math.log2(size)), -14) - 10);
+  const below = Math.floor(size / unit), rest = size / unit - below;
+  return sign * unit * (rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below);
+}
+
 /** bfloat16: 8 bits of exponent, 7 of fraction. */
 export const bfloat16 = (pattern: number): number => value(pattern, 7);

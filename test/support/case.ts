@@ -8,5 +8,7 @@ export interface Case {
   name: string;
   /** Trains for long to show that it learns, by kernels that other cases check: Node runs it, Deno and the page do not. */
   learns?: true;
+  /** Adapters without it pass the case over. */
+  needs?: GPUFeatureName;
   run(gpu: Gpu): Promise<void>;
 }

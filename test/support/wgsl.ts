@@ -87,6 +87,8 @@ function layoutOf(type: string, text: string, constants: ReadonlyMap<string, str
     const element = layoutOf(array[1]!, text, constants);
     return { size: roundUp(element.size, element.align) * evaluate(array[2]!, constants), align: element.align };
   }
+  const alias = new RegExp(`\\balias\\s+${plain}\\s*=\\s*([^;]+);`).exec(text);
+  if (alias) return layoutOf(alias[1]!, text, constants);
   const struct = new RegExp(`\\bstruct\\s+${plain}\\s*\\{([^}]*)\\}`).exec(text);
   if (!struct) throw new Error(`unknown type ${type}`);
   let size = 0;

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/index.ts';
-import { topkConfig, type Weights } from '../../src/sae/index.ts';
+import { topkConfig, trainedArchitectures, type Weights } from '../../src/sae/index.ts';
 import { type StepMetrics, Trainer, type TrainerConfig, trainerConfig, type TrainerState } from '../../src/training/index.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { plantedFrames } from '../support/planted.ts';
+import { smallSae } from '../support/small-sae.ts';
 
 const dIn = 6, dSae = 40, batch = 16;
 const sae = topkConfig({ d_in: dIn, d_sae: dSae, k: 3 });
@@ -154,6 +155,27 @@ test('a batch with NaN, infinity or numbers that overflow is reported with its s
     }
     await assert.rejects(trainer.metrics(), (error: CochleaError) => error.code === 'not-finite' && /^step 3: the loss, a gradient or a pre-activation is NaN or infinite$/.test(error.message), String(value));
     trainer.dispose();
+  }
+});
+
+test('a frame beyond float16 is reported where the encoder rounds to it, in every architecture, and trained on elsewhere', async (t) => {
+  if (!gpu.features.includes('shader-f16')) return t.skip('the adapter has no shader-f16');
+  const x = batchOf(0);
+  x[4 * dIn + 1] = 7e4;
+  try {
+    for (const name of trainedArchitectures) {
+      for (const variant of ['wide', 'wide_f16']) {
+        gpu.variants.clear();
+        gpu.variants.set('encode', variant);
+        const trainer = await Trainer.create({ gpu, sae: smallSae(name, { d_in: dIn, d_sae: dSae }, dIn), training: config({}) });
+        trainer.train({ x, target: batchOf(1), previous: batchOf(1) });
+        const reported = await trainer.metrics().then(() => false, ({ code }: CochleaError) => code === 'not-finite');
+        trainer.dispose();
+        assert.equal(reported, variant === 'wide_f16' && name !== 'matching_pursuit', `${name} with ${variant}`);
+      }
+    }
+  } finally {
+    gpu.variants.clear();
   }
 });
 

@@ -79,6 +79,34 @@ test('a run that was stopped and resumed leaves the manifest of one that was not
   }
 });
 
+for (const variant of ['tiled', 'wide_f16']) {
+  test(`a variant that was asked for is in the manifest, and runs again when the run goes on or is verified: ${variant}`, async (t) => {
+    if (variant === 'wide_f16' && !gpu.features.includes('shader-f16')) return t.skip('the adapter has no shader-f16');
+    const controller = new AbortController();
+    const ask = (asked?: string): void => {
+      gpu.variants.clear(); // as in a new process
+      if (asked) gpu.variants.set('encode', asked);
+    };
+    try {
+      ask(variant);
+      await trainRun(options(variant));
+      ask(variant);
+      const stopped = { signal: controller.signal, onProgress: ({ metrics }: { metrics: { step: number } }) => void (metrics.step >= 8 && controller.abort()) };
+      await assert.rejects(trainRun(options(`${variant}, stopped`, stopped)), fails('interrupted', /stopped after step/));
+      ask();
+      await trainRun(options(`${variant}, stopped`, { resume: true }));
+      assert.equal(text(`${variant}, stopped`), text(variant));
+      const { environments, digests } = JSON.parse(text(variant)) as ManifestContent, whole = JSON.parse(text('whole')) as ManifestContent;
+      assert.deepEqual(environments.map(({ variants }) => variants), [{ encode: variant }]);
+      if (variant === 'wide_f16') assert.notEqual(digests['1'], whole.digests['1']);
+      ask();
+      assert.equal((await verifyRun(gpu, place(variant), source, { steps: 4 })).verdict, 'identical');
+    } finally {
+      ask();
+    }
+  });
+}
+
 test('the manifest does not change what a run computes: its last digest is that of the run without any stop or check', async () => {
   const found = await verifyRun(gpu, place('whole'), source, { steps: 16 });
   assert.deepEqual([found.verdict, found.ok, found.compared, found.first, found.notes], ['identical', true, [1, 2, 4, 8, 16], undefined, []]);

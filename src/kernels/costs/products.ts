@@ -1,7 +1,7 @@
 /** Costs of the kernels that multiply weights: dense products, sums over kept pairs, their gradients, attention, pursuit. */
 import { type CountOf, pairsOf, shareOf } from './cost.ts';
 
-/** h = x W^T + bias: a multiply-add per row, latent and column, and the bias; with TOPS a score for each, and the largest of eight (encode_direct.wgsl, encode_resident.wgsl). */
+/** h = x W^T + bias: a multiply-add per row, latent and column, and the bias; with TOPS a score for each, and the largest of eight (encode_direct.wgsl, encode_resident.wgsl). HALF rounds what comes as float32. */
 const encode: CountOf = ({ TOPS = 0, SCALED = 0 }, { begin_row, rows, begin_latent, latents, stride }) => {
   const m = rows! - begin_row!, n = latents! - begin_latent!;
   return [m * n * (2 * stride! + 1 + TOPS * SCALED), (m + n) * stride! + n + m * n + TOPS * (m * Math.ceil(n / 8) + SCALED * n)];

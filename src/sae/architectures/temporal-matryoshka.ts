@@ -88,7 +88,7 @@ function temporalContrast(context: TrainingContext<TemporalMatryoshkaConfig>, { 
         { scale, normalise: rowNormalisation(config.normalize_activations), subtractBDec: config.apply_b_dec_to_input });
       h.forEach((chunkOfH, n) => {
         const here = Math.min(chunk, rows - n * chunk);
-        if (here > 0) encode(rec, { xc, W_enc, b_enc, h: chunkOfH }, n * chunk, here);
+        if (here > 0) encode(rec, { xc, W_enc, b_enc, h: chunkOfH }, n * chunk, here, { roundable: true });
       });
       selection.ofBatch?.(rec, scores, step);
       contrast(rec, { sides, ...scores, lossRows, flags: state.flags }, rows, { similarity, coefficient, column });

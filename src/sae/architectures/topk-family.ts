@@ -303,7 +303,7 @@ export function trainFamily({ gpu, config, batch, inputs, state, compatibility }
       for (let first = 0, n = 0; first < rows; first += chunk, n++) {
         const h = selection.h[n % selection.h.length]!;
         const here = Math.min(chunk, rows - first);
-        encode(rec, { xc, W_enc, b_enc, h }, first, here, selection.tops ? { tops: { tops: selection.tops, ...scores, absolute: signed } } : {});
+        encode(rec, { xc, W_enc, b_enc, h }, first, here, { roundable: true, ...(selection.tops && { tops: { tops: selection.tops, ...scores, absolute: signed } }) });
         selection.ofRows?.(rec, h, scores, first, here, step);
         if (aux && !nested) selectAuxiliary(rec, aux, h, first, here, dead);
       }
