@@ -13,14 +13,14 @@ import type { Compatibility } from '../../src/sae/index.ts';
 import { initialDecoder, type PeerRun, readPeer } from './peer.ts';
 import { addRecord, isSameRun, readRecords, recordOf } from './results.ts';
 import { report } from './table.ts';
-import { repeatRun } from './train.ts';
+import { repeatRun, type Settings } from './train.ts';
 
 const usage = `usage: npm run bench:quality -- [options]
   --only NAME,...          configurations (default: all)
   --seeds N,...            seeds (default: 1,2,3)
   --steps N                stop every run after so many steps: 200 are enough for the loss curve
   --compatibility MODE     saelens-6.18, which SAELens' runs were made with, or corrected (default: saelens-6.18)
-  --set JSON               training settings that are to differ from SAELens' runs, e.g. '{"resample_steps":[1000,2000]}'
+  --set JSON               settings that are to differ from SAELens' runs, e.g. '{"training":{"resample_steps":[1000,2000]},"sae":{"k_anneal_start":32,"k_anneal_steps":2000}}'
   --json FILE              where results are kept (default: bench/quality/results.json); with --report, FILE,... are read together
   --data FOLDER            SAELens' results and initial weights (default: ../shared/fixtures/synthetic)
   --report                 print the table of what is there, train nothing
@@ -53,15 +53,16 @@ function readOptions() {
   return { ...values, compatibility, steps, set: settings(values.set), only: values.only?.split(','), seeds: values.seeds.split(',').map(Number), files: values.json.split(',') };
 }
 
-/** What --set holds; the trainer checks the settings themselves. */
-function settings(text: string): Record<string, unknown> {
+/** What --set holds. The trainer and the architecture check the settings themselves. */
+function settings(text: string): Settings {
   try {
-    const found: unknown = JSON.parse(text);
-    if (typeof found === 'object' && found !== null && !Array.isArray(found)) return found as Record<string, unknown>;
+    const found = JSON.parse(text) as Record<string, unknown>;
+    const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (isObject(found) && Object.entries(found).every(([name, value]) => (name === 'training' || name === 'sae') && isObject(value))) return found as Settings;
   } catch {
     // The line below says what is wrong.
   }
-  throw new CochleaError('usage', `--set is ${text}`, 'it must be a JSON object');
+  throw new CochleaError('usage', `--set is ${text}`, 'it must be a JSON object with objects "training" and "sae", either of which may be left out');
 }
 
 type Options = ReturnType<typeof readOptions>;

@@ -4,7 +4,7 @@ import { runtime } from '../../src/runtime/index.ts';
 import type { Compatibility } from '../../src/sae/index.ts';
 import type { Quality } from './metrics.ts';
 import type { PeerResults, PeerRun } from './peer.ts';
-import type { Repeated } from './train.ts';
+import type { Repeated, Settings } from './train.ts';
 
 /** Where the peer tells how far its float32 and float64 runs differ: the steps of each span, and its name. */
 const spans = [[0, 50, 'max_rel_first_50'], [50, 100, 'max_rel_50_100'], [100, 200, 'max_rel_100_200']] as const;
@@ -13,8 +13,8 @@ export interface RunRecord {
   name: string;
   seed: number;
   compatibility: Compatibility;
-  /** Training settings that differ from SAELens' run; absent in older files. */
-  set?: Record<string, unknown>;
+  /** Settings that differ from SAELens' run; absent in older files. */
+  set?: Settings;
   /** Steps trained, and those of a whole run. */
   steps: number;
   wholeSteps: number;
@@ -39,7 +39,7 @@ export type RunKey = Pick<RunRecord, 'name' | 'seed' | 'compatibility' | 'set'>;
 export const isSameRun = (a: RunKey, b: RunKey): boolean => (
   a.name === b.name && a.seed === b.seed && a.compatibility === b.compatibility && JSON.stringify(a.set ?? {}) === JSON.stringify(b.set ?? {}));
 
-export function recordOf(repeated: Repeated, run: PeerRun, peer: PeerResults, rest: { compatibility: Compatibility; set: Record<string, unknown>; adapter: string }): RunRecord {
+export function recordOf(repeated: Repeated, run: PeerRun, peer: PeerResults, rest: { compatibility: Compatibility; set: Settings; adapter: string }): RunRecord {
   const deviations = (term: 0 | 1): number[] => spans.map(([from, to]) => (
     largestDeviation(repeated.losses.slice(from, to).map((loss) => loss[term]), run.loss_first200_total_mse.slice(from, to).map((loss) => loss[term]))));
   const drift = peer.drift_f32_vs_f64_first200_relative_loss[run.name];

@@ -19,14 +19,20 @@ export interface Repeated {
   quality?: Quality;
 }
 
+/** Settings that differ from a run's: of the trainer, and of the architecture. */
+export interface Settings {
+  training?: Partial<TrainerConfig>;
+  sae?: Record<string, unknown>;
+}
+
 export interface RepeatOptions {
   gpu: Gpu;
   run: Pick<PeerRun, 'seed' | 'steps' | 'batch' | 'sae_cfg' | 'trainer'>;
   /** Initial decoder [d_sae, d_in]. */
   decoder: Float32Array;
   compatibility: Compatibility;
-  /** Training settings in the place of the run's. */
-  set: Record<string, unknown>;
+  /** In the place of the run's. */
+  set: Settings;
   /** Stop after so many steps; the schedule stays that of the whole run. */
   steps: number;
   onStep?: (step: number, loss: number) => void;
@@ -35,9 +41,9 @@ export interface RepeatOptions {
 /** Trains as the peer did, and measures the SAE that would be saved. */
 export async function repeatRun({ gpu, run, decoder, compatibility, set, steps, onStep }: RepeatOptions): Promise<Repeated> {
   const world = new World(run.seed);
-  const sae = saeConfig(run.sae_cfg);
+  const sae = saeConfig({ ...run.sae_cfg, ...set.sae });
   const rows = { train_batch_size_samples: run.batch, total_training_samples: run.batch * run.steps };
-  const training = trainerConfig({ ...run.trainer as Partial<TrainerConfig>, ...set, ...rows });
+  const training = trainerConfig({ ...run.trainer as Partial<TrainerConfig>, ...set.training, ...rows });
   const trainer = await Trainer.create({ gpu, sae, training, compatibility });
   try {
     for (const { name, value } of trainer.form.parameters) if (name === 'W_dec' || name === 'W_enc') gpu.upload(value, decoder);
