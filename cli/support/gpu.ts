@@ -19,7 +19,7 @@ export function withVariantOption(command: Command): Command {
 /** Throws `usage` for what does not say family=variant; a variant that this adapter cannot run is refused when the family first runs. */
 export function pinVariants(gpu: Gpu, choices: readonly string[] = []): void {
   for (const choice of choices) {
-    const [, family, variant] = /^([a-z_]+(?: \d+x\d+)?)=([a-z0-9_]+)$/.exec(choice) ?? [];
+    const [, family, variant] = /^([a-z_]+(?: \d+x\d+(?: uneven)?)?)=([a-z0-9_]+)$/.exec(choice) ?? [];
     if (!family || !variant) throw new CochleaError('usage', `--kernel-variant ${choice} does not say FAMILY=VARIANT`, 'e.g. --kernel-variant encode=direct');
     gpu.variants.set(family, variant);
   }

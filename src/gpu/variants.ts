@@ -13,13 +13,12 @@ export function choiceName(family: string, shape: readonly number[]): string {
 }
 
 /**
- * The variant that a family runs shapes of this class with: what `gpu.variants` has under the choice's name or the family's own (so a pin
+ * The variant of a choice by its name: what `gpu.variants` has under it or under its family's (so a pin
  * without a class holds for all), else the first of `able`, which is written down. Those of `asked` run only where they are given, on adapters that
  * have the feature beside them. Throws `config` for one that cannot run.
  */
-export function variantFor<V extends string>(gpu: Gpu, family: string, shape: readonly number[], able: readonly V[], asked: ReadonlyMap<V, GPUFeatureName> = new Map()): V {
-  const name = choiceName(family, shape);
-  const given = gpu.variants.get(name) ?? gpu.variants.get(family);
+export function variantFor<V extends string>(gpu: Gpu, name: string, able: readonly V[], asked: ReadonlyMap<V, GPUFeatureName> = new Map()): V {
+  const given = gpu.variants.get(name) ?? gpu.variants.get(name.split(' ')[0]!);
   if (given === undefined) {
     gpu.variants.set(name, able[0]!);
     return able[0]!;

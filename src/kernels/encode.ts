@@ -1,5 +1,5 @@
 import { CochleaError } from '../errors.ts';
-import { type Gpu, type Recorder, type Tensor, variantFor } from '../gpu/index.ts';
+import { choiceName, type Gpu, type Recorder, type Tensor, variantFor } from '../gpu/index.ts';
 import { expectShape, groupsFor, subgroupOf } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -22,6 +22,11 @@ const tiles: Record<Form, { rows: number; latents: (lanes: number) => number }> 
   tiled: { rows: 64, latents: () => 64 },
   wide: { rows: 128, latents: () => 128 },
 };
+
+/** The name of the choice for these shapes. Those of one class are able to run the same variants. */
+export function encodeChoice(dIn: number, dSae: number): string {
+  return `${choiceName('encode', [dIn, dSae])}${dSae % 4 === 0 ? '' : ' uneven'}`;
+}
 
 /** What the adapter can run for d_sae latents, the best guess first: hardware pays for loads, a software adapter for loads and barriers. */
 export function encodeVariants(gpu: Gpu, dSae: number): Form[] {
@@ -46,7 +51,7 @@ export function leavesTops(gpu: Gpu, dIn: number, dSae: number): boolean {
 }
 
 function encodeVariant(gpu: Gpu, dIn: number, dSae: number, roundable: boolean): EncodeVariant {
-  const variant = variantFor(gpu, 'encode', [dIn, dSae], encodeVariants(gpu, dSae), halfVariants);
+  const variant = variantFor(gpu, encodeChoice(dIn, dSae), encodeVariants(gpu, dSae), halfVariants);
   return roundable ? variant : formOf(variant);
 }
 

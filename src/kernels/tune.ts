@@ -1,7 +1,7 @@
 /** The one-off choice among a family's variants: by the clock, on this adapter, for a class of shapes. */
-import { choiceName, type Gpu, padded, type Tensor } from '../gpu/index.ts';
+import { type Gpu, padded, type Tensor } from '../gpu/index.ts';
 import { runtime } from '../runtime/index.ts';
-import { encode, type EncodeVariant, encodeVariants } from './encode.ts';
+import { encode, encodeChoice, type EncodeVariant, encodeVariants } from './encode.ts';
 import { shaders } from './shaders.gen.ts';
 
 export interface EncodeShape {
@@ -25,7 +25,7 @@ const turns = 4;
  * measured, or undefined when it measured nothing.
  */
 export async function tuneEncode(gpu: Gpu, { dIn, dSae, rows }: EncodeShape): Promise<string | undefined> {
-  const name = choiceName('encode', [dIn, dSae]);
+  const name = encodeChoice(dIn, dSae);
   const able = candidates(gpu, dSae);
   if (gpu.variants.has(name) || gpu.variants.has('encode') || able.length < 2 || 2 * rows * dIn * dSae < worthwhile) return undefined;
   const found = await readChoice(gpu, name, able);

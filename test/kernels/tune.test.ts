@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { choiceName, Gpu } from '../../src/gpu/index.ts';
-import { encode, type EncodeVariant, encodeVariants, halfVariants, leavesTops, tuneEncode } from '../../src/kernels/index.ts';
+import { encode, encodeChoice, type EncodeVariant, encodeVariants, halfVariants, leavesTops, tuneEncode } from '../../src/kernels/index.ts';
 
 describe('the variant of the encoder\'s product', () => {
   const shape = { dIn: 60, dSae: 500, rows: 70_000 };
@@ -43,6 +43,8 @@ describe('the variant of the encoder\'s product', () => {
     assert.equal(choiceName('encode', [384, 3072]), 'encode 512x4096');
     assert.equal(choiceName('encode', [512, 4096]), 'encode 512x4096');
     assert.equal(choiceName('encode', [513, 1]), 'encode 1024x1');
+    assert.equal(encodeChoice(384, 3072), 'encode 512x4096');
+    assert.notEqual(encodeChoice(384, 3070), encodeChoice(384, 3072), 'only one of them can be resident');
   });
 
   test('the bundled adapter has subgroups, so that kernels that want them are tested on it', (t) => {
