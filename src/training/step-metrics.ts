@@ -30,14 +30,15 @@ export function recordField(record: Float32Array, name: (typeof recordFields)[nu
 /** What the schedules say of a step. */
 export type Scheduled = Pick<StepMetrics, 'step' | 'learningRate' | 'coefficients'>;
 
-/** Metrics from a step's sums over its rows. Throws `not-finite` when the step went wrong, naming it. */
-export function stepMetrics(record: Float32Array, losses: readonly string[], rows: number, dSae: number, scheduled: Scheduled): StepMetrics {
+/** Metrics from a step's sums over its rows. Throws `not-finite` when the step went wrong, naming it; `inHalves`: products round to float16. */
+export function stepMetrics(record: Float32Array, losses: readonly string[], rows: number, dSae: number, scheduled: Scheduled, inHalves: boolean): StepMetrics {
   const field = (name: (typeof recordFields)[number]): number => recordField(record, name);
   const found: Record<string, number> = { mse_loss: field('squaredError') / rows };
   losses.forEach((name, n) => found[name] = record[recordFields.length + n]! / rows);
   const overallLoss = Object.values(found).reduce((sum, loss) => sum + loss, 0);
   if (field('flags') !== 0 || !Number.isFinite(overallLoss) || !Number.isFinite(field('gradientNorm'))) {
-    throw new CochleaError('not-finite', `step ${scheduled.step}: the loss, a gradient or a pre-activation is NaN or infinite`, 'lower the learning rate or check the frames');
+    throw new CochleaError('not-finite', `step ${scheduled.step}: the loss, a gradient or a pre-activation is NaN or infinite`,
+      inHalves ? 'train without float16 (--kernel-variant), which ends at 65,504, lower the learning rate or check the frames' : 'lower the learning rate or check the frames');
   }
   return {
     ...scheduled, overallLoss, losses: found,

@@ -244,7 +244,8 @@ export class Trainer {
 
   #metricsOf(t: number, record: Float32Array, rows: number): StepMetrics {
     const { losses, smallest } = this.form.results;
-    const metrics = stepMetrics(record, losses, rows, this.sae.d_sae, { step: t + 1, learningRate: learningRate(t, this.config), coefficients: this.#coefficientsAt(t) });
+    const metrics = stepMetrics(record, losses, rows, this.sae.d_sae, { step: t + 1, learningRate: learningRate(t, this.config), coefficients: this.#coefficientsAt(t) },
+      [...this.#gpu.variants.values()].some((variant) => variant.endsWith('_f16')));
     if (!smallest) return metrics;
     const least = recordField(record, 'smallest');
     if (least < Infinity) {
