@@ -87,6 +87,21 @@ export function oraclePass(cfg: SaelensConfig): (parameters: Tensors, x: Float64
   }
 }
 
+/** The oracle's training settings, of a sae_cfg and a trainer_cfg. */
+export function oracleTrainingConfig(sae: SaelensConfig, trainer: Record<string, any>, dIn: number, activationScale: number): TrainingConfig {
+  const coefficients: TrainingConfig['coefficients'] = {};
+  if ('l1_coefficient' in sae) coefficients.l1 = { final: sae.l1_coefficient, warmUpSteps: sae.l1_warm_up_steps };
+  if ('l0_coefficient' in sae) coefficients.l0 = { final: sae.l0_coefficient, warmUpSteps: sae.l0_warm_up_steps };
+  return {
+    dIn, lr: trainer.lr, lrEnd: trainer.lr_end, scheduler: trainer.lr_scheduler_name, warmUpSteps: trainer.lr_warm_up_steps,
+    decaySteps: trainer.lr_decay_steps, restartCycles: trainer.n_restart_cycles,
+    totalSteps: trainer.total_training_samples / trainer.train_batch_size_samples,
+    beta1: trainer.adam_beta1, beta2: trainer.adam_beta2, eps: trainer.adam_eps, maxGradNorm: trainer.clip_grad_norm,
+    deadFeatureWindow: trainer.dead_feature_window, featureSamplingWindow: trainer.feature_sampling_window,
+    coefficients, activationScale, topkThresholdLr: sae.topk_threshold_lr,
+  };
+}
+
 /** A recorded training case: `record` is its case.json. */
 export interface TrainingCase {
   record: any;
@@ -107,9 +122,6 @@ export async function readTrainingCase(folder: string, name: string): Promise<Tr
   const { topk_threshold: _, ...parameters } = oracleTensors(await readTensors(join(folder, name, 'init.safetensors')));
   const { batches, dead_mask } = await readTensors(join(folder, 'batches.safetensors'));
   const size = batch * dIn;
-  const coefficients: TrainingConfig['coefficients'] = {};
-  if ('l1_coefficient' in sae) coefficients.l1 = { final: sae.l1_coefficient, warmUpSteps: sae.l1_warm_up_steps };
-  if ('l0_coefficient' in sae) coefficients.l0 = { final: sae.l0_coefficient, warmUpSteps: sae.l0_warm_up_steps };
   return {
     record, parameters,
     grads: await readTensors(join(folder, name, 'grads.safetensors')),
@@ -118,13 +130,6 @@ export async function readTrainingCase(folder: string, name: string): Promise<Tr
       batches.data.slice(i * size, (i + 1) * size).map((value) => Math.fround(value * Math.fround(record.batch_scale)))
     )),
     dead: Uint8Array.from(dead_mask.data),
-    config: {
-      dIn, lr: trainer.lr, lrEnd: trainer.lr_end, scheduler: trainer.lr_scheduler_name, warmUpSteps: trainer.lr_warm_up_steps,
-      decaySteps: trainer.lr_decay_steps, restartCycles: trainer.n_restart_cycles,
-      totalSteps: trainer.total_training_samples / trainer.train_batch_size_samples,
-      beta1: trainer.adam_beta1, beta2: trainer.adam_beta2, eps: trainer.adam_eps, maxGradNorm: trainer.clip_grad_norm,
-      deadFeatureWindow: trainer.dead_feature_window, featureSamplingWindow: trainer.feature_sampling_window,
-      coefficients, activationScale: record.activation_scaling_factor ?? 1, topkThresholdLr: sae.topk_threshold_lr,
-    },
+    config: oracleTrainingConfig(sae, trainer, dIn, record.activation_scaling_factor ?? 1),
   };
 }
