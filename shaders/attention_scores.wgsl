@@ -12,7 +12,7 @@ const WG = 64u;
 const FIRST = 0u;
 const OWN = 0u;
 
-struct Params { rows: u32, first_row: u32, heads: u32, width: u32, q_stride: u32, k_stride: u32, keys: u32, w_stride: u32, scale: f32 }
+struct Params { rows: u32, first_row: u32, heads: u32, width: u32, q_stride: u32, k_stride: u32, keys: u32, w_stride: u32, scale: f32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>; // [.., q_stride], heads of `width` side by side
@@ -51,7 +51,7 @@ fn tree_max(value: f32, thread: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let group = wid.x + wid.y * groups.x;
+  let group = p.begin_group + wid.x + wid.y * groups.x;
   if (group >= p.rows * p.heads) { return; }
   let row = p.first_row + group / p.heads;
   let head = group % p.heads;

@@ -9,7 +9,7 @@ const FIRST = 0u;
 const LAST = 0u;
 const OWN = 0u;
 
-struct Params { rows: u32, first_row: u32, heads: u32, per_head: u32, latents: u32, stride: u32, keys: u32, w_stride: u32 }
+struct Params { rows: u32, first_row: u32, heads: u32, per_head: u32, latents: u32, stride: u32, keys: u32, w_stride: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<f32>; // [rows * heads, w_stride]
@@ -36,9 +36,11 @@ fn store_attended(row: u32, latent: u32, head: u32, sum: f32) {
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let latent = wid.x * WG + thread;
-  let row = wid.y * 8u;
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let group = p.begin_group + wid.x + wid.y * groups.x;
+  let across = (p.latents + WG - 1u) / WG; // workgroups side by side, which have the same rows
+  let latent = group % across * WG + thread;
+  let row = group / across * 8u;
   if (latent >= p.latents || row >= p.rows) { return; }
   let head = latent / p.per_head;
   let w0 = weights_of(row, head);

@@ -10,7 +10,7 @@ const TILE = 256u;
 const SCALED = 0u;
 const COSINE = 1u;
 
-struct Params { rows: u32, high: u32, stride: u32, weight: f32 }
+struct Params { rows: u32, high: u32, stride: u32, weight: f32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [room]
@@ -39,7 +39,7 @@ fn tree_sum(value: f32, thread: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let first_pair = offsets[row];
   let end_pair = offsets[row + 1u];

@@ -7,7 +7,7 @@
 // joined in a fixed tree. A score that is not finite sets bit 0 of flags[0].
 const WG = 64u;
 
-struct Params { rows: u32, high: u32, stride: u32 }
+struct Params { rows: u32, high: u32, stride: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [room]
@@ -36,7 +36,7 @@ fn similarity_of(first_pair: u32, end_pair: u32, other: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let first_pair = offsets[row];
   let end_pair = offsets[row + 1u];

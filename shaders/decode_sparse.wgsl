@@ -9,7 +9,7 @@ const START = 1u;
 const RAGGED = 0u;
 
 // Latents first_latent ... first_latent + latents - 1 are the rows of the shard from `before` on.
-struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, before: u32, stride: u32, base_step: u32, bias: f32 }
+struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, before: u32, stride: u32, base_step: u32, bias: f32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [rows, k]
@@ -21,7 +21,7 @@ struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, before: u32,
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let columns = p.stride / 4u;
   let end = p.first_latent + p.latents; // from here on other ranges, and empty slots

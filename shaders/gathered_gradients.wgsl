@@ -14,7 +14,7 @@ const TERM = 0u;
 
 struct Entry { row: u32, value: f32, dz: f32 }
 
-struct Params { latents: u32, first_latent: u32, stride: u32, squares_at: u32, picks: u32, first_row: u32, rows: u32 }
+struct Params { latents: u32, first_latent: u32, stride: u32, squares_at: u32, picks: u32, first_row: u32, rows: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> starts: array<u32>; // all latents + 1
@@ -39,7 +39,7 @@ fn tree_sum(value: f32, thread: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let latent = wid.x + wid.y * groups.x;
+  let latent = p.begin_group + wid.x + wid.y * groups.x;
   if (latent >= p.latents) { return; }
   let i = p.first_latent + latent;
   let columns = p.stride / 4u;

@@ -11,7 +11,7 @@ const RELU = 1u;
 const RAGGED = 0u;
 
 // Latents first_latent ... first_latent + latents - 1 are the rows of the shard from `before` on.
-struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, before: u32, stride: u32 }
+struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, before: u32, stride: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [rows, k]
@@ -54,7 +54,7 @@ fn row_of_eight(eight: u32) -> u32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let at = (wid.x + wid.y * groups.x) * WG + thread;
+  let at = (p.begin_group + wid.x + wid.y * groups.x) * WG + thread;
   var row = 0u;
   var pair = 0u;
   var end = 0u;

@@ -11,7 +11,7 @@ const RAGGED = 0u;
 const IMAGE_WIDTH = 1024u;
 
 // Latents first_latent ... first_latent + latents - 1 are the rows of the shard from `before` on.
-struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, before: u32, stride: u32 }
+struct Params { rows: u32, k: u32, first_latent: u32, latents: u32, before: u32, stride: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [rows, k]
@@ -37,7 +37,7 @@ fn with_products(sum: f32, grad: mat4x4f, row: u32, d: vec4u) -> f32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let columns = p.stride / 4u;
   var first_pair = row * p.k;

@@ -13,7 +13,7 @@ const ADD = 0u;
 struct Entry { row: u32, value: f32, dz: f32 }
 
 // Latents first_latent ... first_latent + latents - 1 are the rows of the shard from `before` on.
-struct Params { latents: u32, first_latent: u32, before: u32, stride: u32, squares_at: u32 }
+struct Params { latents: u32, first_latent: u32, before: u32, stride: u32, squares_at: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> starts: array<u32>; // all latents + 1
@@ -46,7 +46,7 @@ fn store_gradients(at: u32, dec: vec4f, enc: vec4f) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let latent = wid.x + wid.y * groups.x;
+  let latent = p.begin_group + wid.x + wid.y * groups.x;
   if (latent >= p.latents) { return; }
   let i = p.first_latent + latent;
   let columns = p.stride / 4u;

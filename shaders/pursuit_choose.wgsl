@@ -9,7 +9,7 @@
 const WG = 64u;
 const NO_LATENT = 0xffffffffu;
 
-struct Params { rows: u32, first_row: u32, latents: u32, stride: u32, picks: u32, iteration: u32, threshold: f32, stop: u32 }
+struct Params { rows: u32, first_row: u32, latents: u32, stride: u32, picks: u32, iteration: u32, threshold: f32, stop: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> h: array<f32>; // [rows, latents]
@@ -39,7 +39,7 @@ fn tree_sum(value: f32, thread: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let at = p.first_row + row;
   var candidates = select(p.latents, 0u, done[at] != 0u);

@@ -12,7 +12,7 @@
 // thread keeps to its columns, so only the product needs barriers.
 const WG = 64u;
 
-struct Params { rows: u32, first_row: u32, picks: u32, first_pick: u32, end_pick: u32, first_latent: u32, latents: u32, stride: u32 }
+struct Params { rows: u32, first_row: u32, picks: u32, first_pick: u32, end_pick: u32, first_latent: u32, latents: u32, stride: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [.., picks]
@@ -39,7 +39,7 @@ fn tree_sum(value: f32, thread: u32) -> f32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let columns = p.stride / 4u;
   let at = (p.first_row + row) * columns;

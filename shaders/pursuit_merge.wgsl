@@ -7,7 +7,7 @@
 const WG = 64u;
 const NO_LATENT = 0xffffffffu;
 
-struct Params { rows: u32, picks: u32 }
+struct Params { rows: u32, picks: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [rows, picks]
@@ -19,7 +19,7 @@ struct Params { rows: u32, picks: u32 }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let n = (wid.x + wid.y * groups.x) * WG + thread;
+  let n = (p.begin_group + wid.x + wid.y * groups.x) * WG + thread;
   if (n / p.picks >= p.rows) { return; }
   let base = n / p.picks * p.picks;
   let slot = n % p.picks;

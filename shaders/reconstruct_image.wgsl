@@ -19,7 +19,7 @@ const RELU = 1u;
 const IMAGE_WIDTH = 1024u;
 const LOOKS = 8u / LANES; // of each lane at eight pairs
 
-struct Params { rows: u32, k: u32, latents: u32, d_in: u32, stride: u32, batch: u32, keep_out: u32 }
+struct Params { rows: u32, k: u32, latents: u32, d_in: u32, stride: u32, batch: u32, keep_out: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>; // [rows, k]
@@ -107,7 +107,7 @@ fn store_eight(held: ptr<function, Held>, first: u32, eight: Eight, origin: u32,
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   let columns = p.stride / 4u;
   let origin = row * p.k;

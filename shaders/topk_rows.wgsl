@@ -20,7 +20,7 @@ const ABSOLUTE = 0u;
 const NO_LATENT = 0xffffffffu;
 const GROUPS = 4u * WG;
 
-struct Params { rows: u32, first_row: u32, latents: u32, k: u32, slots: u32 }
+struct Params { rows: u32, first_row: u32, latents: u32, k: u32, slots: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> h: array<f32>; // [rows, latents]
@@ -69,7 +69,7 @@ fn emit(row: u32, slot: u32, latent: u32) {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = wid.x + wid.y * groups.x;
+  let row = p.begin_group + wid.x + wid.y * groups.x;
   if (row >= p.rows) { return; }
   var count = p.latents;
   if (FROM_LIST == 1u) { count = list[0]; }

@@ -25,7 +25,7 @@ const ABSOLUTE = 0u;
 const NO_LATENT = 0xffffffffu;
 
 // latents is a multiple of 4.
-struct Params { rows: u32, first_row: u32, latents: u32, k: u32, slots: u32 }
+struct Params { rows: u32, first_row: u32, latents: u32, k: u32, slots: u32, begin_group: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> h: array<f32>; // [rows, latents]
@@ -241,6 +241,6 @@ fn select_by_tops(row: u32, lane: u32) {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let first = (wid.x + wid.y * groups.x) * ROWS;
+  let first = (p.begin_group + wid.x + wid.y * groups.x) * ROWS;
   for (var row = first; row < min(first + ROWS, p.rows); row++) { select_by_tops(row, lane); }
 }

@@ -41,8 +41,11 @@ export class Gpu {
   readonly subgroups: Subgroups | undefined;
   /** The variant that runs of each kernel family and class of shapes, where there are several: they add in different orders, so their bits may differ. */
   readonly variants = new Map<string, string>();
-  /** Multiply-adds, counted twice, that one dispatch may have so that it ends within about 100 ms on this adapter: a driver's watchdog stops what takes seconds. */
-  readonly dispatchFlops: number;
+  /**
+   * Multiply-adds of a dense product, counted twice, that one dispatch may have so that it ends within about 100 ms on this adapter: a driver's watchdog
+   * stops what takes seconds. Tests take work in pieces with it.
+   */
+  dispatchFlops: number;
   /** Whether kernels that gather rows read them from images (see images.ts). */
   gathersImages: boolean;
   /** Bytes of all live tensors, and of the images of those that say `gathered`, by label. */
@@ -71,7 +74,7 @@ export class Gpu {
     this.features = features;
     this.subgroups = subgroups;
     this.bindingBytes = Math.floor(Math.min(maxStorageBufferBindingSize, maxBufferSize, maxBindingBytes) / 256) * 256;
-    this.dispatchFlops = adapter.software ? (subgroups?.size === 8 ? 1e9 : 2e8) : 2e10; // at 10, 2 and 200 GFLOP/s
+    this.dispatchFlops = adapter.software ? (subgroups?.size === 8 ? 3e9 : 2e8) : 2e10; // at 30, 2 and 200 GFLOP/s
     this.gathersImages = adapter.software && subgroups?.size === 8;
     this.#memoryBytes = memoryBytes;
     this.#profile = profile;

@@ -19,6 +19,11 @@ export interface Bound {
   columns: number | undefined;
 }
 
+/** What a dispatch has in its bindings, by their names. */
+export function boundOf(tensors: Record<string, Tensor | Shard>): Record<string, Bound> {
+  return Object.fromEntries(Object.entries(tensors).map(([name, given]) => [name, 'of' in given ? { rows: given.rows, of: given.of, columns: undefined } : { rows: given.rows, of: given.rows, columns: given.columns }]));
+}
+
 export interface TimedCommand {
   /** The kernel's name, or `clear` or `copy`. */
   kernel: string;
@@ -26,6 +31,8 @@ export interface TimedCommand {
   parameters: Readonly<Record<string, number>>;
   bound: Readonly<Record<string, Bound>>;
   grid: readonly [number, number];
+  /** Of what the parameters say, less than all where a launch is in pieces. */
+  share: number;
   /** Bytes that a clear or a copy writes. */
   bytes: number;
   /** What the profiler's `step` was when it was recorded. */
@@ -118,9 +125,8 @@ export class Profiler {
   }
 
   dispatch(watched: Watched, encoder: GPUCommandEncoder, kernel: Kernel, group: GPUBindGroup, offset: number, grid: readonly [number, number],
-    tensors: Record<string, Tensor | Shard>, parameters: Record<string, number>): void {
-    const bound = Object.fromEntries(Object.entries(tensors).map(([name, given]) => [name, 'of' in given ? { rows: given.rows, of: given.of, columns: undefined } : { rows: given.rows, of: given.rows, columns: given.columns }]));
-    watched.commands.push({ ...this.#command(kernel.name), constants: kernel.constants, parameters: { ...parameters }, bound, grid });
+    tensors: Record<string, Tensor | Shard>, parameters: Record<string, number>, share: number): void {
+    watched.commands.push({ ...this.#command(kernel.name), constants: kernel.constants, parameters: { ...parameters }, bound: boundOf(tensors), grid, share });
     if (!watched.inPass) watched.passes++;
     watched.inPass = true;
     const run = (into: GPUCommandEncoder, timestampWrites?: GPUComputePassTimestampWrites): void => {
@@ -222,7 +228,7 @@ export class Profiler {
   }
 
   #command(kernel: string): TimedCommand {
-    return { kernel, constants: {}, parameters: {}, bound: {}, grid: [0, 0], bytes: 0, step: this.step, submission: 0, begin: NaN, end: NaN };
+    return { kernel, constants: {}, parameters: {}, bound: {}, grid: [0, 0], share: 1, bytes: 0, step: this.step, submission: 0, begin: NaN, end: NaN };
   }
 
   /** The next two queries of a pass; the newest command is theirs. */

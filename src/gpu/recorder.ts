@@ -12,7 +12,9 @@ import type { DeviceRows, Shard, Tensor } from './tensor.ts';
 
 const SLOT = 256; // the largest alignment of uniform offsets that WebGPU allows an adapter to ask for
 const SLOTS = 1024;
-const MAX_GROUPS = 65535;
+
+/** Workgroups along a dimension of a grid. */
+export const maxGroups = 65535;
 
 /** The uniform blocks of one submission, on both sides of the bus. */
 export class UniformArena {
@@ -45,12 +47,12 @@ export class Recorder {
   /**
    * One dispatch. Tensors or shards go by the names that the shader gives its bindings, parameters by the names of
    * its uniform block. `groups` as a number is folded over x and y where it passes 65,535; such kernels
-   * compute their index from both.
+   * compute their index from both. `share` of what the parameters say is done, where this is a piece of it.
    */
-  dispatch(kernel: Kernel, tensors: Record<string, Tensor | Shard>, parameters: Record<string, number>, groups: number | readonly [number, number]): void {
+  dispatch(kernel: Kernel, tensors: Record<string, Tensor | Shard>, parameters: Record<string, number>, groups: number | readonly [number, number], share = 1): void {
     const [x, y] = typeof groups === 'number' ? fold(groups) : groups;
     if (x === 0 || y === 0) return;
-    if (x > MAX_GROUPS || y > MAX_GROUPS) throw new CochleaError('gpu-error', `${kernel.name}: a grid of ${x} x ${y} workgroups is over the limit`);
+    if (x > maxGroups || y > maxGroups) throw new CochleaError('gpu-error', `${kernel.name}: a grid of ${x} x ${y} workgroups is over the limit`);
     if (this.#used === SLOTS) this.submit();
     for (const { name, kind } of kernel.bindings) if (kind === 'image') this.#refresh(tensors[name]?.buffer);
     for (const { name, kind } of kernel.bindings) if (kind === 'written') this.#written(tensors[name]?.buffer);
@@ -58,7 +60,7 @@ export class Recorder {
     packFields(kernel.name, kernel.fields, parameters, this.#arena.host, offset);
     const group = this.gpu.bindGroup(kernel, tensors, this.#arena.buffer);
     this.dispatches++;
-    if (this.#watched) return this.gpu.profiler!.dispatch(this.#watched, this.#encoder, kernel, group, offset, [x, y], tensors, parameters);
+    if (this.#watched) return this.gpu.profiler!.dispatch(this.#watched, this.#encoder, kernel, group, offset, [x, y], tensors, parameters, share);
     this.#pass ??= this.#encoder.beginComputePass();
     this.#pass.setPipeline(kernel.pipeline);
     this.#pass.setBindGroup(0, group, [offset]);
@@ -130,7 +132,7 @@ export class Recorder {
 }
 
 function fold(groups: number): [number, number] {
-  if (groups <= MAX_GROUPS) return [groups, 1];
-  const y = Math.ceil(groups / MAX_GROUPS);
+  if (groups <= maxGroups) return [groups, 1];
+  const y = Math.ceil(groups / maxGroups);
   return [Math.ceil(groups / y), y];
 }

@@ -1,4 +1,5 @@
 import type { Recorder, Tensor } from '../gpu/index.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { expectSameShards, expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -41,10 +42,10 @@ export function attend(rec: Recorder, tensors: AttentionTensors, rows: number,
   for (let firstRow = 0; firstRow < rows; firstRow += rowsAtATime) {
     const here = Math.min(rowsAtATime, rows - firstRow);
     const shape = { rows: here, first_row: firstRow, heads, keys, w_stride: weights.stride };
-    rec.dispatch(scores, { q, k, bias: keyBias, w: weights, running, carry, flags },
+    dispatchInPieces(rec, scores, { q, k, bias: keyBias, w: weights, running, carry, flags },
       { ...shape, width, q_stride: q.stride, k_stride: k.stride, scale: 1 / Math.sqrt(width) }, here * heads);
-    rec.dispatch(values, { w: weights, v, bias: valueBias, running, carry, o },
-      { ...shape, per_head: latents / heads, latents, stride: v.stride }, [groupsFor(latents), groupsFor(here, 8)]);
+    dispatchInPieces(rec, values, { w: weights, v, bias: valueBias, running, carry, o },
+      { ...shape, per_head: latents / heads, latents, stride: v.stride }, groupsFor(latents) * groupsFor(here, 8));
   }
 }
 

@@ -2,6 +2,7 @@
 import { CochleaError } from '../errors.ts';
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import { expectPairs, type KeptPairs } from './pairs.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -47,12 +48,12 @@ export function contrast(rec: Recorder, tensors: { sides: readonly [ContrastSide
   const directions = [[sides[0], sides[1]], [sides[1], sides[0]]] as const;
   for (const [side, other] of directions) {
     const { pairs: { indices, offsets }, codes, ofRow } = side;
-    rec.dispatch(rec.gpu.kernel({ name: 'contrast_scores', text: shaders.contrast_scores.text }, { WG }),
+    dispatchInPieces(rec, rec.gpu.kernel({ name: 'contrast_scores', text: shaders.contrast_scores.text }, { WG }),
       { indices, offsets: offsets!, codes, others: other.byLatent, of_row: ofRow, flags }, shape(side), rows);
   }
   for (const [side, other] of directions) {
     const { pairs: { indices, offsets, dz }, codes, ofRow } = side;
-    rec.dispatch(rec.gpu.kernel({ name: 'contrast_gradients', text: shaders.contrast_gradients.text }, { ...measure, WG }),
+    dispatchInPieces(rec, rec.gpu.kernel({ name: 'contrast_gradients', text: shaders.contrast_gradients.text }, { ...measure, WG }),
       { indices, offsets: offsets!, codes, others: other.byLatent, of_row: ofRow, of_other: other.ofRow, norms: norms ?? codes, dz },
       { ...shape(side), weight: coefficient / rows }, rows);
   }

@@ -1,5 +1,6 @@
 import { imageWidth, type Recorder, type Tensor } from '../gpu/index.ts';
 import { expectPairs, type Pairs } from './pairs.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { expectShape, imageLanes, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -20,7 +21,7 @@ export function decodeSparse(rec: Recorder, tensors: Pairs & { W_dec: Tensor; b_
     const kernel = LANES
       ? rec.gpu.kernel({ name: 'decode_image', text: shaders.decode_image.text }, { ...variant, LANES, IMAGE_WIDTH: imageWidth })
       : rec.gpu.kernel({ name: 'decode_sparse', text: shaders.decode_sparse.text }, { ...variant, WG: rowWorkgroup(rec.gpu) });
-    rec.dispatch(kernel, { indices, values, offsets: offsets ?? indices, W_dec: shard, base: before ?? b_dec, r },
+    dispatchInPieces(rec, kernel, { indices, values, offsets: offsets ?? indices, W_dec: shard, base: before ?? b_dec, r },
       { rows, k: indices.columns, ...part, stride: W_dec.stride, base_step: before ? before.stride / 4 : 0, bias }, rows);
   });
 }

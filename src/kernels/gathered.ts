@@ -1,6 +1,7 @@
 /** Weight gradients that go by themselves: of weights whose rows are not of one length, and of tied ones. */
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import type { InverseIndex } from './gradients.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { expectShape, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -18,7 +19,7 @@ export function gatheredGradients(rec: Recorder, index: InverseIndex, tensors: {
   const kernel = rec.gpu.kernel({ name: 'gathered_gradients', text: shaders.gathered_gradients.text }, { WG: rowWorkgroup(rec.gpu), ADD: add ? 1 : 0, TERM });
   const { picks, firstRow, rows } = term.kind === 'slot' ? term : { picks: 0, firstRow: 0, rows: 0 };
   for (const shard of grad.shards) {
-    rec.dispatch(kernel, { starts: index.starts, entries: index.entries, M, grad: shard, sums },
+    dispatchInPieces(rec, kernel, { starts: index.starts, entries: index.entries, M, grad: shard, sums },
       { latents: shard.rows, first_latent: shard.first, stride: grad.stride, squares_at: squaresAt, picks, first_row: firstRow, rows }, shard.rows);
   }
 }

@@ -1,6 +1,7 @@
 import { CochleaError } from '../errors.ts';
 import { imageWidth, padded, type Recorder, type Tensor } from '../gpu/index.ts';
 import { expectPairs, type KeptPairs, slotsOf } from './pairs.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { expectSameShards, expectShape, groupsFor, imageLanes, type LatentRange, rowWorkgroup, shardParts } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -18,7 +19,7 @@ export function keptGradients(rec: Recorder, tensors: KeptPairs & { g: Tensor; W
   const k = indices.columns;
   const eights = offsets ? Math.floor(k / 8) + rows : rows * Math.ceil(k / 8);
   for (const { shard, ...part } of shardParts(W_dec, range)) {
-    rec.dispatch(kernel, { indices, values, offsets: offsets ?? indices, g, W_dec: shard, dz }, { rows, k, ...part, stride: W_dec.stride }, direct ? groupsFor(eights) : rows);
+    dispatchInPieces(rec, kernel, { indices, values, offsets: offsets ?? indices, g, W_dec: shard, dz }, { rows, k, ...part, stride: W_dec.stride }, direct ? groupsFor(eights) : rows);
   }
 }
 
@@ -89,7 +90,7 @@ export function latentGradients(rec: Recorder, index: InverseIndex, tensors: { g
     : rec.gpu.kernel({ name: 'latent_gradients', text: shaders.latent_gradients.text }, { WG: rowWorkgroup(rec.gpu), ADD });
   const { starts, entries } = index;
   for (const { shard, ...part } of shardParts(W_dec, range)) {
-    rec.dispatch(kernel, { starts, entries, ...tensors, grad_W_dec: shard, grad_W_enc: W_enc.shards[W_dec.shards.indexOf(shard)]!, grad_b: b_enc },
+    dispatchInPieces(rec, kernel, { starts, entries, ...tensors, grad_W_dec: shard, grad_W_enc: W_enc.shards[W_dec.shards.indexOf(shard)]!, grad_b: b_enc },
       { ...part, stride: W_dec.stride, squares_at: padded(W_dec.rows) }, part.latents);
   }
 }

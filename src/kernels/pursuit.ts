@@ -2,6 +2,7 @@
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import { encode } from './encode.ts';
 import type { KeptPairs } from './pairs.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { expectShape, groupsFor, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -44,7 +45,7 @@ export function pursue(rec: Recorder, tensors: PursuitTensors, firstRow: number,
   const stride = residual.stride;
   for (let iteration = 0; iteration < picks; iteration++) {
     encode(rec, { xc: residual, W_enc: W_dec, b_enc: noBias, h }, firstRow, rows);
-    rec.dispatch(choose, { h, residual, indices, values, first_slots: firstSlots, done, flags },
+    dispatchInPieces(rec, choose, { h, residual, indices, values, first_slots: firstSlots, done, flags },
       { rows, first_row: firstRow, latents: W_dec.rows, stride, picks, iteration, threshold: options.residualThreshold, stop: options.stopOnDuplicateSupport ? 1 : 0 }, rows);
     for (const shard of W_dec.shards) {
       rec.dispatch(subtract, { indices, values, W_dec: shard, residual },
@@ -58,8 +59,9 @@ export function mergePicks(rec: Recorder, tensors: Picks & { kept: KeptPairs }, 
   const { indices, values, firstSlots, kept } = tensors;
   const picks = indices.columns;
   for (const tensor of [kept.indices, kept.values, kept.dz]) expectShape('pursuit', tensor, rows, picks);
-  rec.dispatch(rec.gpu.kernel({ name: 'pursuit_merge', text: shaders.pursuit_merge.text }),
-    { indices, values, first_slots: firstSlots, kept_indices: kept.indices, kept_values: kept.values, kept_slots: kept.dz }, { rows, picks }, groupsFor(rows * picks));
+  const longest = { times: picks }; // a pick is compared with all picks of its row
+  dispatchInPieces(rec, rec.gpu.kernel({ name: 'pursuit_merge', text: shaders.pursuit_merge.text }),
+    { indices, values, first_slots: firstSlots, kept_indices: kept.indices, kept_values: kept.values, kept_slots: kept.dz }, { rows, picks }, groupsFor(rows * picks), longest);
 }
 
 /**
@@ -73,7 +75,7 @@ export function pursuitGradients(rec: Recorder, tensors: Picks & { W_dec: Tensor
   const kernel = rec.gpu.kernel({ name: 'pursuit_gradients', text: shaders.pursuit_gradients.text }, { WG: rowWorkgroup(rec.gpu) });
   const walk = (firstPick: number, endPick: number): void => {
     for (const shard of W_dec.shards) {
-      rec.dispatch(kernel, { indices, values, first_slots: firstSlots, W_dec: shard, q, r: residual, shares },
+      dispatchInPieces(rec, kernel, { indices, values, first_slots: firstSlots, W_dec: shard, q, r: residual, shares },
         { rows, first_row: firstRow, picks, first_pick: firstPick, end_pick: endPick, first_latent: shard.first, latents: shard.rows, stride: W_dec.stride }, rows);
     }
   };

@@ -2,6 +2,7 @@ import { imageWidth, type Recorder, type Tensor } from '../gpu/index.ts';
 import { decodeSparse } from './decode.ts';
 import { keptGradients } from './gradients.ts';
 import { expectPairs, type KeptPairs } from './pairs.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { residualRows } from './rows.ts';
 import { expectShape, imageLanes } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
@@ -48,6 +49,6 @@ export function reconstructRows(rec: Recorder, tensors: ReconstructTensors, rows
   expectShape('reconstruction', stats, rows, 4);
   const kernel = rec.gpu.kernel({ name: 'reconstruct_image', text: shaders.reconstruct_image.text },
     { LANES, PAIRS: 8 * Math.ceil(k / 8), RELU: relu ? 1 : 0, IMAGE_WIDTH: imageWidth });
-  rec.dispatch(kernel, { indices, values, W_dec, b_dec, mean, t, row_affine: rowAffine, out, g, dz, stats },
+  dispatchInPieces(rec, kernel, { indices, values, W_dec, b_dec, mean, t, row_affine: rowAffine, out, g, dz, stats },
     { rows, k, latents: W_dec.rows, d_in: W_dec.columns, stride: W_dec.stride, batch: rows, keep_out: keepOut ? 1 : 0 }, rows);
 }

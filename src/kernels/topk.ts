@@ -1,6 +1,7 @@
 import { CochleaError } from '../errors.ts';
 import type { Recorder, Tensor } from '../gpu/index.ts';
 import { expectPairs, type Pairs } from './pairs.ts';
+import { dispatchInPieces } from './pieces.ts';
 import { expectShape, groupsFor, subgroupOf } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -34,17 +35,18 @@ export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, 
   const bindings = { h, norms: norms ?? h, list: list ?? h, indices, values, flags };
   const shape = { rows, first_row: firstRow, latents: h.columns, k, slots };
   const WG = subgroupOf(rec.gpu);
+  const longest = { times: 3, constants: { FROM_LIST: 0 } }; // scores are looked at more than once, and a list may have every latent
   if (tops && h.columns % 4 !== 0) throw new CochleaError('gpu-error', `topk: ${h.columns} latents are no multiple of 4, and leave no tops`);
   if (WG && tops) {
     const GROUPS = groupsOfLane(slots, WG);
     const kernel = rec.gpu.kernel({ name: 'topk_tops', text: shaders.topk_tops.text }, { SCALED: variant.SCALED, ABSOLUTE: variant.ABSOLUTE, WG, GROUPS, HELD: Math.min(6 * GROUPS, 192), ROOM: Math.min(8 * GROUPS, 512) });
-    rec.dispatch(kernel, { h, norms: norms ?? h, tops, indices, values, flags }, shape, groupsFor(rows, 16));
+    dispatchInPieces(rec, kernel, { h, norms: norms ?? h, tops, indices, values, flags }, shape, groupsFor(rows, 16), longest);
   } else if (WG) {
     const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, WG, GROUPS: groupsOfLane(slots, WG) });
-    rec.dispatch(kernel, bindings, shape, groupsFor(rows, 16));
+    dispatchInPieces(rec, kernel, bindings, shape, groupsFor(rows, 16), longest);
   } else {
     if (tops) throw new CochleaError('gpu-error', 'topk: this adapter\'s variant takes no tops');
-    rec.dispatch(rec.gpu.kernel({ name: 'topk_rows', text: shaders.topk_rows.text }, { ...variant, WG: 256 }), bindings, shape, rows);
+    dispatchInPieces(rec, rec.gpu.kernel({ name: 'topk_rows', text: shaders.topk_rows.text }, { ...variant, WG: 256 }), bindings, shape, rows, longest);
   }
 }
 

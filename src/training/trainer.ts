@@ -72,6 +72,8 @@ export class Trainer {
   #firedRows = 0;
   #firedRowsBefore = 0;
   #read = 0;
+  /** Settles when all metrics that were asked for are there. */
+  #reading: Promise<void> = Promise.resolve();
   #threshold = 0;
   /** Steps that moved it. */
   #thresholdSteps = 0;
@@ -228,14 +230,18 @@ export class Trainer {
    * The metrics of all steps that were not read yet. The steps they cover are fixed when the call is made; awaiting it later lets the GPU
    * work on meanwhile. Throws `not-finite` when a step went wrong, naming it.
    */
-  async metrics(): Promise<StepMetrics[]> {
+  metrics(): Promise<StepMetrics[]> {
     const from = this.#read, to = this.#step;
     this.#read = to;
     const rows = this.#rowsOf.slice();
-    const records = await this.#gpu.downloadFloats(this.#tensors.record);
-    const metrics: StepMetrics[] = [];
-    for (let t = from; t < to; t++) metrics.push(this.#metricsOf(t, records.subarray((t % ring) * recordFloats), rows[t % ring]!));
-    return metrics;
+    // Downloads that are made side by side may end in any order; the running threshold wants the steps in theirs.
+    const reading = Promise.all([this.#gpu.downloadFloats(this.#tensors.record), this.#reading]).then(([numbers]) => {
+      const metrics: StepMetrics[] = [];
+      for (let t = from; t < to; t++) metrics.push(this.#metricsOf(t, numbers.subarray((t % ring) * recordFloats), rows[t % ring]!));
+      return metrics;
+    });
+    this.#reading = reading.then(() => {}, () => {}); // an error is told to whoever asked
+    return reading;
   }
 
   #coefficientsAt(t: number): Record<string, number> {

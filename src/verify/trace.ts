@@ -37,8 +37,8 @@ export class Trace {
 
   #watched(rec: Recorder, dispatches: Dispatch[]): Recorder {
     const dispatch = rec.dispatch.bind(rec);
-    rec.dispatch = (kernel, tensors, parameters, groups) => {
-      dispatch(kernel, tensors, parameters, groups);
+    rec.dispatch = (kernel, tensors, ...rest) => {
+      dispatch(kernel, tensors, ...rest);
       if (kernel.name === 'digest') return;
       const written = kernel.bindings.filter(({ kind }) => kind === 'written').flatMap(({ name }) => buffersOf(tensors[name]!));
       const first = this.#used;

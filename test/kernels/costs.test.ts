@@ -35,9 +35,10 @@ describe('FLOPs and bytes are those of the equations carried out', () => {
   }
 });
 
-test('constants that a launcher leaves alone are those of the shader', () => {
+test('constants that a launcher leaves alone are those of the shader, and pieces cost their share', () => {
   const parameters = { rows: 3, latents: 5, stride: 8, first_latent: 0 };
   assert.deepEqual(costOf('row_norms', { constants: {}, parameters, bound: {} }), { flops: 5 * 17, bytes: 4 * 5 * 9 });
   assert.deepEqual(costOf('row_norms', { constants: { SQUARED: 1 }, parameters, bound: {} }), { flops: 5 * 16, bytes: 4 * 5 * 9 });
+  assert.deepEqual(costOf('row_norms', { constants: {}, parameters, bound: {}, share: 1 / 4 }), { flops: 5 * 17 / 4, bytes: 5 * 9 }, 'a piece');
   assert.equal(costOf('somebody else\'s', { constants: {}, parameters, bound: {} }), undefined);
 });

@@ -79,7 +79,7 @@ test('what bounds a kernel is the largest of arithmetic, memory and launches', (
 });
 
 function command(kernel: string, step: number, begin: number, end: number, more: Partial<TimedCommand> = {}): TimedCommand {
-  return { kernel, constants: {}, parameters: { quads: 25 }, bound: {}, grid: [1, 1], bytes: 0, step, submission: step, begin, end, ...more };
+  return { kernel, constants: {}, parameters: { quads: 25 }, bound: {}, grid: [1, 1], share: 1, bytes: 0, step, submission: step, begin, end, ...more };
 }
 
 test('rows sum a kernel\'s dispatches of each step; a time that was dropped counts as the mean of the others', () => {

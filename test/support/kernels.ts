@@ -139,11 +139,14 @@ export function magnitudes(numbers: ArrayLike<number>): Float64Array {
  */
 const poison = 0x7fa5a5a5;
 
+/** As Gpu.dispatchFlops, so few that most shapes of the cases are taken in pieces, some of a single workgroup. */
+const pieceFlops = 5e4;
+
 /** Folds every one-dimensional grid over x and y, as the recorder does past 65,535 workgroups. */
 function folding(rec: Recorder): Recorder {
   const dispatch = rec.dispatch.bind(rec);
-  rec.dispatch = (kernel, tensors, parameters, groups) => (
-    dispatch(kernel, tensors, parameters, typeof groups === 'number' && groups > 1 ? [Math.ceil(groups / 3), 3] : groups)
+  rec.dispatch = (kernel, tensors, parameters, groups, share) => (
+    dispatch(kernel, tensors, parameters, typeof groups === 'number' && groups > 1 ? [Math.ceil(groups / 3), 3] : groups, share)
   );
   return rec;
 }
@@ -199,37 +202,43 @@ export class Bench {
   }
 
   /**
-   * Runs the work three times from the same start, the last time with folded grids. Throws unless every run leaves the same bits,
-   * nothing behind the end of any tensor and zeros in its padding.
+   * Runs the work four times from the same start: twice, with folded grids, and with long launches in pieces. Throws unless every run leaves the same
+   * bits, nothing behind the end of any tensor and zeros in its padding.
    */
   async run(record: (rec: Recorder) => void): Promise<void> {
-    const { device } = this.#gpu;
+    const gpu = this.#gpu, { device, dispatchFlops } = gpu;
     const buffers = this.#watched.flatMap(({ tensor, start }) => tensor.shards.map((shard, n) => ({ tensor, shard, start: start[n] })));
     const bytes = buffers.reduce((total, { start }) => total + start.byteLength, 0);
-    const collected = device.createBuffer({ label: 'collected', size: 3 * bytes, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+    const collected = device.createBuffer({ label: 'collected', size: 4 * bytes, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
     let offset = 0;
-    for (let pass = 0; pass < 3; pass++) {
+    for (let pass = 0; pass < 4; pass++) {
       for (const { shard, start } of buffers) {
         device.queue.writeBuffer(shard.buffer, 0, start as BufferSource);
-        this.#gpu.images.written(shard.buffer);
+        gpu.images.written(shard.buffer);
       }
-      const rec = pass < 2 ? this.#gpu.record() : folding(this.#gpu.record());
-      record(rec);
+      const rec = pass === 2 ? folding(gpu.record()) : gpu.record();
+      try {
+        if (pass === 3) gpu.dispatchFlops = pieceFlops;
+        record(rec);
+      } finally {
+        gpu.dispatchFlops = dispatchFlops;
+      }
       for (const { shard, start } of buffers) {
         rec.copy(shard.buffer, collected, start.byteLength, 0, offset);
         offset += start.byteLength;
       }
       rec.submit();
     }
-    const words = new Uint32Array(await this.#gpu.readBuffer(collected, 3 * bytes));
+    const words = new Uint32Array(await gpu.readBuffer(collected, 4 * bytes));
     collected.destroy();
     offset = 0;
     for (const { tensor, shard, start } of buffers) {
-      const [once, again, folded] = [0, 1, 2].map((pass) => words.subarray(pass * bytes / 4 + offset, pass * bytes / 4 + offset + start.length));
+      const [once, again, folded, inPieces] = [0, 1, 2, 3].map((pass) => words.subarray(pass * bytes / 4 + offset, pass * bytes / 4 + offset + start.length));
       offset += start.length;
       const what = `${tensor.label} from row ${shard.first} on`;
       sameBits(again, once, `${what}, run again`);
       sameBits(folded, once, `${what}, run on a folded grid`);
+      sameBits(inPieces, once, `${what}, run in pieces`);
       checkSurroundings(tensor, shard, once, start, what);
       this.#found.set(shard, once);
     }

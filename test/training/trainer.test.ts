@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/index.ts';
-import { topkConfig, trainedArchitectures, type Weights } from '../../src/sae/index.ts';
+import { saeConfig, topkConfig, trainedArchitectures, type Weights } from '../../src/sae/index.ts';
 import { type StepMetrics, Trainer, type TrainerConfig, trainerConfig, type TrainerState } from '../../src/training/index.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { plantedFrames } from '../support/planted.ts';
@@ -61,6 +61,29 @@ test('a trainer that goes on from a state leaves the bits and the metrics of one
     assert.deepEqual({ state: bits(await again.state()), firings: await again.firings() }, end, `state after step ${step}`);
     again.dispose();
   }
+});
+
+test('metrics that are read side by side move the running threshold in the order of their steps', async () => {
+  const fields = { architecture: 'batchtopk', d_in: dIn, d_sae: dSae, k: 3 } as const;
+  const thresholds = async (late: boolean): Promise<(number | undefined)[]> => {
+    const trainer = await Trainer.create({ gpu, sae: saeConfig(fields), training: config({}) }), download = gpu.downloadFloats;
+    const readings: Promise<StepMetrics[]>[] = [];
+    for (let step = 0; step < 6; step++) {
+      trainer.train({ x: batchOf(step) });
+      // Of every two downloads the first ends last.
+      if (late) gpu.downloadFloats = async (tensor) => {
+        const numbers = await download.call(gpu, tensor);
+        if (step % 2 === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+        return numbers;
+      };
+      readings.push(trainer.metrics());
+      gpu.downloadFloats = download;
+    }
+    const found = (await Promise.all(readings)).flat().map(({ topkThreshold }) => topkThreshold);
+    trainer.dispose();
+    return found;
+  };
+  assert.deepEqual(await thresholds(true), await thresholds(false));
 });
 
 test('a state of another size is refused', async () => {

@@ -24,6 +24,8 @@ export interface Launch {
   parameters: Readonly<Record<string, number>>;
   /** Rows of what was bound, of the whole tensor where this is one shard of it, and columns where it is not. */
   bound: Readonly<Record<string, Bound>>;
+  /** Of all this, what is done: less than 1 for a piece (see pieces.ts). */
+  share?: number;
 }
 
 /** FLOPs, and 32-bit words. `c`: constants, `p`: parameters, `bound` by the shader's names. */

@@ -33,9 +33,9 @@ function defaultsOf(name: string): Record<string, number> {
 }
 
 /** What a dispatch of a kernel costs at least (see cost.ts); undefined for a kernel that is none of src/kernels. Constants that were not replaced may be left out. */
-export function costOf(kernel: string, { constants, parameters, bound }: Launch): Cost | undefined {
+export function costOf(kernel: string, { constants, parameters, bound, share = 1 }: Launch): Cost | undefined {
   const count = counts[kernel];
   if (!count) return undefined;
   const [flops, words] = count({ ...defaultsOf(kernel), ...constants }, parameters, bound);
-  return { flops, bytes: 4 * words };
+  return { flops: share * flops, bytes: share * 4 * words };
 }
