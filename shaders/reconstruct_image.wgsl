@@ -35,7 +35,7 @@ struct Params { rows: u32, k: u32, latents: u32, d_in: u32, stride: u32, batch: 
 @group(0) @binding(11) var<storage, read_write> stats: array<vec4f>; // [rows]
 
 // The lanes' numbers, added as a tree.
-fn tree_sum(value: f32) -> f32 {
+fn lanes_sum(value: f32) -> f32 {
   var sum = value;
   for (var half = LANES / 2u; half > 0u; half /= 2u) { sum += subgroupShuffleXor(sum, half); }
   return sum;
@@ -150,8 +150,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   if (PAIRS > 8u) { store_eight(&held, 8u, eights[1], origin, lane); }
   if (PAIRS > 16u) { store_eight(&held, 16u, eights[2], origin, lane); }
   if (PAIRS > 24u) { store_eight(&held, 24u, eights[3], origin, lane); }
-  squares = tree_sum(squares);
-  spread = tree_sum(spread);
+  squares = lanes_sum(squares);
+  spread = lanes_sum(spread);
   firing = subgroupAdd(firing);
   if (lane == 0u) { stats[row] = vec4f(squares, spread, squares / spread, firing); }
 }
