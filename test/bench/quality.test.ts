@@ -15,6 +15,7 @@ import { repeatRun } from '../../bench/quality/train.ts';
 import { dIn, World } from '../../bench/quality/world.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { runtime } from '../../src/runtime/index.ts';
+import { exactLosses } from '../support/exact-losses.ts';
 import { assertClose } from '../support/numbers.ts';
 import { fixture, shared } from '../support/paths.ts';
 
@@ -175,6 +176,13 @@ test('thirty steps of TopK follow the peer\'s losses', { skip }, async (t) => {
   }
 });
 
+test('exact arithmetic of JumpReLU begins as the peer did', { skip }, async () => {
+  const run = (await readPeer(decoderFolder!)).runs.find(({ name, seed }) => name.startsWith('jumprelu') && seed === 1)!;
+  const stored = run.loss_first200_total_mse.slice(0, 3).map(([loss]) => loss);
+  const off = largestDeviation(exactLosses(run, await initialDecoder(decoderFolder!, run.seed), stored.length), stored);
+  assert.ok(off < 2e-6, `off by ${off}`); // float32, in seven digits
+});
+
 test('npm run bench:quality trains nothing twice, and refuses what there is not', async () => {
   const inDeno = 'Deno' in globalThis;
   const main = fileURLToPath(new URL(`../../bench/quality/main.${inDeno ? 'ts' : 'js'}`, import.meta.url));
@@ -192,7 +200,7 @@ test('npm run bench:quality trains nothing twice, and refuses what there is not'
   assert.match(missing.stderr, /no such adapter/);
   const refusals: [string[], RegExp][] = [
     [['--only', 'topk_k9'], /no configuration topk_k9: there are topk_k8\n/], [['--seeds', '4'], /no run of topk_k8 with seed 4: there are 1\n/],
-    [['--steps', '0'], /--steps is 0/], [['--fast'], /Unknown option/],
+    [['--steps', '0'], /--steps is 0/], [['--fast'], /Unknown option/], [['--set', '{"lr":1}'], /--set is \{"lr":1\}: it must be a JSON object with objects "training" and "sae"/],
   ];
   for (const [wrong, why] of refusals) {
     const refused = bench(...args, ...wrong);
