@@ -95,6 +95,7 @@ test('a run that is stopped leaves one checkpoint of all, and goes on from it to
     assert.deepEqual(readdirSync(place('stopped', 'checkpoints', newest)).sort(), [...names.map((name) => `${name}.safetensors`), 'state.json'].sort());
     for (const name of names) assert.ok(!existsSync(place('stopped', name, 'cfg.json')));
   }
+  writeFileSync(place('stopped', names[0]!, '.manifest.json.0123456789ab.partial'), 'what a kill in the middle of a write leaves');
   await trainMany({ ...options('stopped'), resume: true });
   assertAsAlone('stopped');
   const { trained } = await trainMany({ ...options('stopped'), resume: true });
