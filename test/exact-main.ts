@@ -12,6 +12,8 @@ import { repo } from './support/paths.ts';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { seeds: { type: 'string', default: '1,2,3' }, data: { type: 'string', default: join(repo('..'), 'shared', 'fixtures', 'synthetic') } } });
 const { runs } = await readPeer(values.data);
+const unknown = positionals.find((name) => !runs.some((run) => run.name === name));
+if (unknown !== undefined) throw new Error(`no run ${unknown}: there are ${[...new Set(runs.map(({ name }) => name))].join(', ')}`);
 const seeds = values.seeds.split(',').map(Number);
 const percent = (ours: readonly number[], { loss_first200_total_mse: stored }: PeerRun, from: number, to: number): string => (
   `${(100 * largestDeviation(stored.slice(from, to).map(([loss]) => loss), ours.slice(from, to))).toPrecision(2)} %`);

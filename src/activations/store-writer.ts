@@ -90,7 +90,7 @@ export class ActivationWriter {
       complete: false, info: { ...info, dataSha256: '' }, targetInfo: target, dtype, rowsPerShard, shards: 0, clips: 0, rows: 0,
       statistics: undefined, targetStatistics: undefined,
     });
-    await removePartialFiles(folder);
+    await runtime.files.removePartials(folder, isOurs);
     await runtime.files.remove(indexPath(folder)); // without a manifest it is not a store's
     await writeManifest(folder, writer.#manifest);
     return writer;
@@ -225,7 +225,7 @@ export class ActivationWriter {
       if (!manifest.complete) this.#count(last);
     }
     if (manifest.complete) return;
-    await removePartialFiles(folder);
+    await runtime.files.removePartials(folder, isOurs);
     await cutIndex(folder, end);
     if (!last) return;
     const path = runtime.paths.join(folder, last.file);
@@ -267,14 +267,8 @@ function checkSame(folder: string, found: Manifest, info: Omit<ActivationInfo, '
   }
 }
 
-/** What a killed write leaves beside its target. */
-async function removePartialFiles(folder: string): Promise<void> {
-  if (await runtime.files.info(folder) === undefined) return;
-  for (const name of await runtime.files.list(folder)) {
-    const isOurs = /^\.(shard-\d+\.msgpack|shards\.jsonl|manifest\.json)\..*\.partial$/.test(name);
-    if (isOurs) await runtime.files.remove(runtime.paths.join(folder, name));
-  }
-}
+/** Files of a store. */
+const isOurs = (name: string): boolean => /^(shard-\d+\.msgpack|shards\.jsonl|manifest\.json)$/.test(name);
 
 /** Shortens shards.jsonl to its first `length` bytes: a torn line goes away. */
 async function cutIndex(folder: string, length: number): Promise<void> {

@@ -42,11 +42,13 @@ const hour = 3_600_000;
 
 const partialName = (base: string, tag: string): string => `.${base}.${tag}.partial`;
 
+/** The file that a partial one was to become; undefined for what is none. */
+const baseOfPartial = (name: string): string | undefined => /^\.(.+)\.[0-9a-f]{12}\.partial$/.exec(name)?.[1];
+
 /** Removes what killed processes left beside a target: partial files that nobody has written to for an hour. */
 async function removeAbandoned(folder: string, base: string): Promise<void> {
   for (const name of await fs.readdir(folder)) {
-    const tag = name.slice(base.length + 2, -'.partial'.length);
-    if (name !== partialName(base, tag) || !/^[0-9a-f]{12}$/.test(tag)) continue;
+    if (baseOfPartial(name) !== base) continue;
     const partial = path.join(folder, name);
     const { mtimeMs } = await fs.stat(partial);
     if (mtimeMs < Date.now() - hour) await fs.rm(partial, { force: true });
@@ -129,6 +131,15 @@ export const files: FileSystem = {
     }
   }),
   list: (p) => attempt(p, 'list', async () => (await fs.readdir(p)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))),
+  removePartials: (p, of = () => true) => attempt(p, 'clean up', async () => {
+    for (const name of await fs.readdir(p).catch((error: { code?: string }) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    })) {
+      const base = baseOfPartial(name);
+      if (base !== undefined && of(base)) await fs.rm(path.join(p, name), { force: true });
+    }
+  }),
   makeFolder: (p) => attempt(p, 'create', async () => {
     await fs.mkdir(p, { recursive: true });
   }),

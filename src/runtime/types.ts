@@ -39,6 +39,8 @@ export interface FileSystem {
   fillNow(bytes: Uint8Array, path: string, offset: number): void;
   /** Names in a folder, sorted by code unit. */
   list(path: string): Promise<string[]>;
+  /** Removes what killed processes left of unfinished writes in a folder that is the caller's alone: of all files, or of those that `of` says yes to. Nothing for a folder that is not there. */
+  removePartials(path: string, of?: (name: string) => boolean): Promise<void>;
   makeFolder(path: string): Promise<void>;
   /**
    * Writes beside the target, fsyncs and renames: the target is either what it was or the whole new file.

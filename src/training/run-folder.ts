@@ -73,16 +73,6 @@ export async function finished({ folder, settings }: Member, steps: number): Pro
   return final;
 }
 
-/** Removes what a process that was killed while it wrote left beside its files, in folders that are this run's own. */
-export async function removePartialFiles(members: readonly Member[]): Promise<void> {
-  for (const { folder } of members) {
-    if (!await files.info(folder)) continue;
-    for (const name of await files.list(folder)) {
-      if (/^\..+\.[0-9a-f]{12}\.partial$/.test(name)) await files.remove(paths.join(folder, name));
-    }
-  }
-}
-
 /** The checkpoint to go on from; undefined for a start from nothing. Throws `file-exists` for a folder in use, unless `resume`. */
 export async function startingPoint(out: string, members: readonly Member[], resume: boolean, notice: ((line: string) => void) | undefined): Promise<Checkpoint | undefined> {
   if (!resume) {

@@ -13,7 +13,7 @@ import { type LoopOptions, type Running, type RunProgress, type Trained, trainSt
 import { memoryPlan, type MemoryPlan, outOfMemory, refuseTooLarge } from './memory-plan.ts';
 import { RunManifest, variantsOfManifest } from './manifest.ts';
 import { MetricsLog } from './metrics-log.ts';
-import { finished, type Member, memberSettings, recoveriesBefore, removePartialFiles, runSettings, saveSae, startingPoint, type StreamSettings, writeRecord } from './run-folder.ts';
+import { finished, type Member, memberSettings, recoveriesBefore, runSettings, saveSae, startingPoint, type StreamSettings, writeRecord } from './run-folder.ts';
 import { isRecoverable, Recoveries } from './recoveries.ts';
 import type { StepMetrics } from './step-metrics.ts';
 import { StreamInputs, type StreamShape } from './stream-inputs.ts';
@@ -137,7 +137,7 @@ async function trainAll(options: StreamOptions, mixingSeed: number, saes: readon
   const { members, pairs } = membersOf(options, mixingSeed, saes);
   const steps = totalSteps(members[0]!.training);
   if (resume) {
-    await removePartialFiles(members);
+    for (const { folder } of members) await runtime.files.removePartials(folder); // a kill in the middle of a write
     const finals = [];
     for (const member of members) finals.push(await finished(member, steps));
     if (finals.every((final) => final !== undefined)) {

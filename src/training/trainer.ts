@@ -5,7 +5,7 @@
  */
 import { CochleaError } from '../errors.ts';
 import type { Gpu, Recorder, Tensor } from '../gpu/index.ts';
-import { adam, countFirings, listDead, projectRows, recordFields, recordFloats, rowNorms, scaleRows, stepTotals } from '../kernels/index.ts';
+import { adam, countFirings, type EncodeVariant, halfVariants, listDead, projectRows, recordFields, recordFloats, rowNorms, scaleRows, stepTotals } from '../kernels/index.ts';
 import { architectureOf, type BaseConfig, type Compatibility, type InputTransform, type Parameter, type StepInputs, type TrainingForm, type Weights } from '../sae/index.ts';
 import { adamEpsilon, maxGradientNorm, type TrainerConfig } from './config.ts';
 import { geometricMedian, meanRow } from './geometric-median.ts';
@@ -251,7 +251,7 @@ export class Trainer {
   #metricsOf(t: number, record: Float32Array, rows: number): StepMetrics {
     const { losses, smallest } = this.form.results;
     const metrics = stepMetrics(record, losses, rows, this.sae.d_sae, { step: t + 1, learningRate: learningRate(t, this.config), coefficients: this.#coefficientsAt(t) },
-      [...this.#gpu.variants.values()].some((variant) => variant.endsWith('_f16')));
+      [...this.#gpu.variants.values()].some((variant) => halfVariants.has(variant as EncodeVariant)));
     if (!smallest) return metrics;
     const least = recordField(record, 'smallest');
     if (least < Infinity) {

@@ -206,7 +206,7 @@ describe('writing', () => {
         throw new Error(`crash at ${path}`);
       };
       runtime.files.write = (path, content) => crash(path, async () => {
-        const partial = join(runtime.paths.dirname(path), `.${runtime.paths.basename(path)}.123.4.partial`);
+        const partial = join(runtime.paths.dirname(path), `.${runtime.paths.basename(path)}.0123456789ab.partial`); // as write names what it has not put in place yet
         await write(partial, 'half of it');
       }, () => write(path, content));
       runtime.files.append = (path, content) => crash(path, () => append(path, content.slice(0, content.length / 2)), () => append(path, content));

@@ -81,6 +81,18 @@ describe('write', () => {
     assert.deepEqual(await files.list(place), [names.living, names.other, 'target']);
   });
 
+  test('whoever has a folder alone clears away all that was left, or what was left of its own files', async () => {
+    const place = join(folder, 'alone');
+    await files.removePartials(place); // not there
+    mkdirSync(place);
+    const names = ['.target.0123456789ab.partial', '.target.x.ba9876543210.partial', '.target.short.partial', '.partial', 'target'];
+    for (const name of names) writeFileSync(join(place, name), 'half');
+    await files.removePartials(place, (name) => name === 'target');
+    assert.deepEqual(await files.list(place), names.slice(1).sort());
+    await files.removePartials(place);
+    assert.deepEqual(await files.list(place), names.slice(2).sort());
+  });
+
   test('on a full disk says so, leaves the old file and nothing beside it', async (t) => {
     // A file system of 64 KiB in a user namespace of its own, where the system allows one.
     const child = fileURLToPath(import.meta.url).replace(/files\.test\.([jt]s)$/, 'full-disk.$1');
