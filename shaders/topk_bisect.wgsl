@@ -21,6 +21,7 @@ const GROUPS = 32u; // of each lane, at most ROOM
 const CAPACITY = 1024u;
 const ROOM = CAPACITY / WG; // candidates of each lane
 const FROM_LIST = 0u;
+const SHORT = 0u; // lists of up to so many latents are left to topk_listed.wgsl
 const SCALED = 0u;
 const ABSOLUTE = 0u;
 const NO_LATENT = 0xffffffffu;
@@ -165,5 +166,6 @@ fn select_row(row: u32, thread: u32) {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) thread: u32) {
   let first = (p.begin_group + wid.x + wid.y * groups.x) * ROWS;
+  if (SHORT > 0u && list[0] <= SHORT) { return; }
   for (var row = first; row < min(first + ROWS, p.rows); row++) { select_row(row, thread); }
 }

@@ -35,15 +35,22 @@ export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, 
   const bindings = { h, norms: norms ?? h, list: list ?? h, indices, values, flags };
   const shape = { rows, first_row: firstRow, latents: h.columns, k, slots };
   const WG = subgroupOf(rec.gpu);
-  const longest = { times: 3, constants: { FROM_LIST: 0 } }; // scores are looked at more than once, and a list may have every latent
+  const longest = { times: 3, constants: { FROM_LIST: 0, SHORT: 0 } }; // scores are looked at more than once, and a list may have every latent
   if (tops && h.columns % 4 !== 0) throw new CochleaError('gpu-error', `topk: ${h.columns} latents are no multiple of 4, and leave no tops`);
   if (WG && tops) {
     const GROUPS = groupsOfLane(slots, WG);
-    const kernel = rec.gpu.kernel({ name: 'topk_tops', text: shaders.topk_tops.text }, { SCALED: variant.SCALED, ABSOLUTE: variant.ABSOLUTE, WG, GROUPS, HELD: Math.min(6 * GROUPS, 192), ROOM: Math.min(8 * GROUPS, 512) });
+    const kernel = rec.gpu.kernel({ name: 'topk_tops', text: shaders.topk_tops.text }, { SCALED: variant.SCALED, ABSOLUTE: variant.ABSOLUTE, WG, GROUPS, HELD: Math.min(1.5 * GROUPS, 48), ROOM: Math.min(2 * GROUPS, 128) });
     dispatchInPieces(rec, kernel, { h, norms: norms ?? h, tops, indices, values, flags }, shape, groupsFor(rows, 16), longest);
   } else if (WG) {
-    const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, WG, GROUPS: groupsOfLane(slots, WG) });
-    dispatchInPieces(rec, kernel, bindings, shape, groupsFor(rows, 16), longest);
+    const SHORT = list ? listRoom(h.columns, WG) : 0;
+    if (list) {
+      const kernel = rec.gpu.kernel({ name: 'topk_listed', text: shaders.topk_listed.text }, { SCALED: variant.SCALED, ABSOLUTE: variant.ABSOLUTE, WG, HELD: SHORT / WG / 4 });
+      dispatchInPieces(rec, kernel, bindings, shape, groupsFor(rows, 16), longest);
+    }
+    if (SHORT < h.columns) {
+      const kernel = rec.gpu.kernel({ name: 'topk_bisect', text: shaders.topk_bisect.text }, { ...variant, SHORT, WG, GROUPS: groupsOfLane(slots, WG) });
+      dispatchInPieces(rec, kernel, bindings, shape, groupsFor(rows, 16), longest);
+    }
   } else {
     if (tops) throw new CochleaError('gpu-error', 'topk: this adapter\'s variant takes no tops');
     dispatchInPieces(rec, rec.gpu.kernel({ name: 'topk_rows', text: shaders.topk_rows.text }, { ...variant, WG: 256 }), bindings, shape, rows, longest);
@@ -53,6 +60,11 @@ export function topkRows(rec: Recorder, tensors: TopkTensors, firstRow: number, 
 /** Two groups or more for every score that is kept, as far as there is room; in powers of four, so that few pipelines are compiled. */
 function groupsOfLane(k: number, lanes: number): number {
   return Math.min(1024 / lanes, Math.max(16, 4 ** Math.ceil(Math.log2((2 * k) / lanes) / 2)));
+}
+
+/** Latents of a list that the lanes of topk_listed have room for: all of them, or as many as registers take. */
+function listRoom(latents: number, lanes: number): number {
+  return 4 * lanes * Math.min(128, 32 * Math.ceil(latents / (4 * lanes) / 32));
 }
 
 /** The best latent of each of k groups of d_sae / k latents, relu applied (see groupmax_rows.wgsl; the groupmax of EleutherAI's sparsify). Else as topkRows. */

@@ -50,9 +50,10 @@ const variants: Partial<Record<ShaderName, Record<string, number>[]>> = {
   topk_rows: together([{ WG: 256, SCALED: 1 }], [{ FROM_LIST: 0 }, { FROM_LIST: 1, ABSOLUTE: 1 }]),
   topk_bisect: [
     ...together([{ WG: 4, GROUPS: 16 }], [{ SCALED: 0, FROM_LIST: 1 }, { SCALED: 1, FROM_LIST: 0 }, { SCALED: 1, FROM_LIST: 1, ABSOLUTE: 1 }]),
-    { WG: 8, GROUPS: 128, SCALED: 1, FROM_LIST: 1 },
+    { WG: 8, GROUPS: 128, SCALED: 1, FROM_LIST: 1, SHORT: 4096 },
   ],
-  topk_tops: [{ WG: 8, SCALED: 1 }, { WG: 8, ABSOLUTE: 1 }, { WG: 4, GROUPS: 256, HELD: 192, ROOM: 512 }],
+  topk_listed: [{ WG: 8, SCALED: 1, HELD: 96 }, { WG: 8, ABSOLUTE: 1, HELD: 32 }, { WG: 4, SCALED: 1, ABSOLUTE: 1, HELD: 128 }],
+  topk_tops: [{ WG: 8, SCALED: 1 }, { WG: 8, ABSOLUTE: 1 }, { WG: 4, GROUPS: 256, HELD: 48, ROOM: 128 }],
   groupmax_rows: either('SCALED'),
   batchtopk_histogram: together([4, 256].map((WG) => ({ WG })), either('SCALED')),
   batchtopk_count: either('SCALED'),

@@ -84,8 +84,9 @@ const seenBy = ({ first_row, keys }: Numbers, { OWN }: Numbers, row: number): nu
 const selected = (from: From): Numbers => ({ rows: from(1, 6), latents: 4 * from(2, 6), k: from(1, 4), slots: 5 });
 const scored = (m: Meter, rows: number, candidates: number, scaled: number): void => eachOf(rows, candidates, (b, i) => { m.read('h', b, i); if (scaled) { m.read('norms', i); m.do(1); } });
 const topk: CountedKernel = {
-  constants: (from) => ({ SCALED: from(0, 1), FROM_LIST: from(0, 1) }), parameters: selected,
-  count(m, { rows, latents, k, slots: room }, { SCALED, FROM_LIST }) {
+  constants: (from) => ({ SCALED: from(0, 1), FROM_LIST: from(0, 1), SHORT: 128 * from(0, 1) }), parameters: selected,
+  count(m, { rows, latents, k, slots: room }, { SCALED, FROM_LIST, SHORT }) {
+    if (SHORT) return m.read('list', 0);
     scored(m, rows!, FROM_LIST ? k! : latents!, SCALED!);
     if (FROM_LIST) each(k! + 1, (n) => m.read('list', n));
     eachOf(rows!, room!, (b, n) => { m.write('indices', b, n); m.write('values', b, n); });
@@ -208,6 +209,7 @@ export const productKernels: Record<string, CountedKernel> = {
   pursuit_merge: { parameters: (from) => ({ rows: from(1, 6), picks: from(1, 6) }), count: (m, { rows, picks }) => eachOf(rows!, picks!, (b, t) => { m.do(1); ['indices', 'values', 'first'].forEach((one) => m.change(one, b, t)); }) },
   topk_rows: topk,
   topk_bisect: topk,
+  topk_listed: { ...topk, constants: (from) => ({ SCALED: from(0, 1) }), count: (m, parameters, constants) => topk.count(m, parameters, { ...constants, FROM_LIST: 1 }) },
   topk_tops: {
     constants: (from) => ({ SCALED: from(0, 1) }), parameters: selected,
     count(m, { rows, latents, k, slots: room }, c) {

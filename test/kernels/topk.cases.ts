@@ -106,10 +106,11 @@ const distributions: Case[] = [
   against('the largest floats and the smallest normal ones', fewSizes, (random) => [3.4028234663852886e38, -3.4028234663852886e38, 2 ** -126, -(2 ** -126)][random.below(4)]),
 ];
 
-// A list is walked like a row of its own: with none in it, fewer than k, more than the groups.
+// A list is walked like a row of its own: with none in it, fewer than k, more than the groups. A software adapter's lanes hold up to 2,048 or 4,096
+// latents of it, by their number; longer ones have another kernel.
 const listSizes = [
   { dSae: 9, count: 0, k: 3 }, { dSae: 9, count: 1, k: 3 }, { dSae: 30, count: 30, k: 30 }, { dSae: 300, count: 256, k: 20 }, { dSae: 1300, count: 1100, k: 1050 },
-  { dSae: 700, count: 17, k: 600 },
+  { dSae: 700, count: 17, k: 600 }, { dSae: 3072, count: 2000, k: 192 }, { dSae: 5000, count: 4500, k: 40 }, { dSae: 5000, count: 4096, k: 40 }, { dSae: 5000, count: 100, k: 20 },
 ];
 
 const lists = [true, false].map((ties) => (

@@ -1,14 +1,18 @@
 /** Costs of selections, lists, counters and sums over a step, which are integers for the most part, and of the contrastive loss. */
 import { type CountOf, shareOf } from './cost.ts';
 
-/** Scores that are looked at: all, or of a list as many as are kept of it. Each is scaled where the launch says so (topk_rows.wgsl, topk_bisect.wgsl). */
-const topk: CountOf = ({ SCALED, FROM_LIST }, { rows, latents, k, slots }) => {
+/**
+ * Scores that are looked at: all, or of a list as many as are kept of it. Each is scaled where the launch says so (topk_rows.wgsl, topk_bisect.wgsl). A launch
+ * that is there for long lists alone counts as one that finds a short one.
+ */
+const topk: CountOf = ({ SCALED, FROM_LIST, SHORT }, { rows, latents, k, slots }) => {
+  if (SHORT) return [0, 1];
   const candidates = Math.min(latents!, FROM_LIST ? k! : latents!);
   return [SCALED! * rows! * candidates, rows! * candidates + SCALED! * candidates + (FROM_LIST ? candidates + 1 : 0) + 2 * rows! * slots!];
 };
 
 export const selection: Record<string, CountOf> = {
-  topk_rows: topk, topk_bisect: topk,
+  topk_rows: topk, topk_bisect: topk, topk_listed: (constants, ...rest) => topk({ ...constants, FROM_LIST: 1 }, ...rest),
   /** The same of the eights that have the k largest scores, besides the tops (topk_tops.wgsl). */
   topk_tops({ SCALED }, { rows, latents, k, slots }) {
     const candidates = rows! * Math.min(latents!, 8 * k!);
