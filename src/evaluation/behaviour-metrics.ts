@@ -114,7 +114,7 @@ export const behaviourMetrics: readonly BehaviourMetric[] = [
     of: ({ changedUnits, rows }) => changedUnits / rows,
   },
   {
-    name: 'unit_kl', unit: 'nats per row', heads: alone, absent: 'there are too few frames for units',
+    name: 'unit_kl', unit: 'nats per row', heads: alone, absent: 'there are too few frames for units, or most of them are exactly a centroid (T is 0)',
     definition: 'mean over rows of KL(P || Q) between soft units, softmax of -|state - centroid|² / T, T the median squared distance of a fitted state to its centroid.',
     source: 'cochlea',
     of: ({ unitDivergence, rows }) => unitDivergence / rows,

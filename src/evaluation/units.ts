@@ -85,7 +85,7 @@ function nearest(states: Float32Array, row: number, centroids: Float32Array, wid
 export interface UnitMoves {
   /** Rows whose nearest centroid (of equally near ones the first) is another. */
   changed: number;
-  /** Sum over rows of KL(P || Q) between soft units, softmax over units of -|state - centroid|² / temperature: P of the original states, Q of the patched. */
+  /** Sum over rows of KL(P || Q) between soft units, softmax over units of -|state - centroid|² / temperature: P of the original states, Q of the patched. NaN for a temperature of 0. */
   divergence: number;
 }
 
@@ -99,15 +99,17 @@ export function unitMoves(units: Units, original: Float32Array, patched: Float32
       if (share > 0) sum += share * (was.logShares[unit] - is.logShares[unit]);
     }
   }
-  return { changed, divergence: Math.max(sum, 0) };
+  // Where most fitted states are a centroid themselves, as those of repeated or silent recordings are, there is no scale for soft units.
+  return { changed, divergence: units.temperature > 0 ? Math.max(sum, 0) : NaN };
 }
 
 function soften({ centroids, count, width, temperature }: Units, states: Float32Array, row: number): { unit: number; logShares: Float64Array } {
   const logShares = new Float64Array(count);
-  let unit = 0, sum = 0;
+  let unit = 0, least = Infinity, sum = 0;
   for (let n = 0; n < count; n++) {
-    logShares[n] = -squaredDistance(states, row, centroids, n, width) / temperature;
-    if (logShares[n] > logShares[unit]) unit = n;
+    const distance = squaredDistance(states, row, centroids, n, width);
+    if (distance < least) [unit, least] = [n, distance];
+    logShares[n] = -distance / temperature;
   }
   const most = logShares[unit];
   for (const value of logShares) sum += Math.exp(value - most);

@@ -86,4 +86,12 @@ describe('units', () => {
     // Of equally near ones the first: 1 lies between.
     assert.deepEqual([0.9, 1, 1.1].map((state) => unitMoves(units, Float32Array.of(0), Float32Array.of(state)).changed), [0, 0, 1]);
   });
+
+  test('of states that are all repeated still tell what moved, and have no soft form', () => {
+    const once = Float32Array.from({ length: 50 * 4 }, () => random.normal());
+    const units = fitUnits(Float32Array.from({ length: 20 * once.length }, (_, at) => once[at % once.length]), 4, 100, 0);
+    assert.equal(units.temperature, 0);
+    assert.deepEqual(unitMoves(units, once, once), { changed: 0, divergence: NaN });
+    assert.ok(unitMoves(units, once, new Float32Array(once.length)).changed >= 49);
+  });
 });
