@@ -70,7 +70,12 @@ const joined = (parts: readonly Float32Array[]): Float32Array => {
   return whole;
 };
 
-/** Goes through the clips once. Throws `audio` when none can be used, and what `open` throws. */
+const isFinite = (values: Float32Array): boolean => values.every(Number.isFinite);
+
+/**
+ * Goes through the clips once. A clip whose frames or outputs are not finite counts for nothing here: evaluateBehaviour names it. Throws `audio` when none can
+ * be used, `not-finite` when none is finite, and what `open` throws.
+ */
 export async function surveyClips(model: SpliceableModel, clips: readonly BehaviourClip[], open: OpenClip, { seed, ...watch }: Watch & { seed: number }): Promise<Survey> {
   const { dIn } = model;
   const mean = new Float64Array(dIn), kept: BehaviourClip[] = [], sample: Float32Array[] = [], states: Float32Array[] = [];
@@ -81,19 +86,22 @@ export async function surveyClips(model: SpliceableModel, clips: readonly Behavi
     const opened = await open(clip);
     if (!opened) continue;
     kept.push(clip);
-    frames += opened.rows;
-    const own = new Float64Array(dIn);
-    opened.frames.forEach((value, at) => own[at % dIn] += value);
-    for (let d = 0; d < dIn; d++) mean[d] += (own[d] - opened.rows * mean[d]) / frames;
-    sample.push(spread(opened.frames, dIn, Math.ceil(sampledRows / clips.length)));
-    if (!model.head) {
-      const outputs = await opened.rest(opened.frames);
-      width = outputs[0].frames.length / outputs[0].valid;
-      states.push(spread(joined(outputs.map((output) => output.frames)), width, Math.ceil(fittedRows / clips.length)));
+    const outputs = model.head ? [] : await opened.rest(opened.frames);
+    if ([opened.frames, ...outputs.map((output) => output.frames)].every(isFinite)) {
+      frames += opened.rows;
+      const own = new Float64Array(dIn);
+      opened.frames.forEach((value, at) => own[at % dIn] += value);
+      for (let d = 0; d < dIn; d++) mean[d] += (own[d] - opened.rows * mean[d]) / frames;
+      sample.push(spread(opened.frames, dIn, Math.ceil(sampledRows / clips.length)));
+      if (outputs.length > 0) {
+        width = outputs[0].frames.length / outputs[0].valid;
+        states.push(spread(joined(outputs.map((output) => output.frames)), width, Math.ceil(fittedRows / clips.length)));
+      }
     }
     opened.dispose();
   }
-  if (frames === 0) throw new CochleaError('audio', `none of ${clips.length} clips could be used`, 'each is named above');
+  if (kept.length === 0) throw new CochleaError('audio', `none of ${clips.length} clips could be used`, 'each is named above');
+  if (frames === 0) throw new CochleaError('not-finite', `of each of ${kept.length} clips the model gives NaN or infinity`, 'check the model and the recordings');
   const fitted = joined(states), count = width === 0 ? 0 : Math.min(mostUnits, Math.floor(fitted.length / width / rowsPerUnit));
   return { clips: kept, frames, mean: Float32Array.from(mean), sample: joined(sample), units: count < 2 ? undefined : fitUnits(fitted, width, count, seed) };
 }

@@ -185,6 +185,19 @@ describe('clips that cannot be used', () => {
     await assert.rejects(evaluated('seq2seq', [{ windows: [] }]), fails('audio', /none of 1 clips could be used/));
   });
 
+  test('that are not finite spoil neither the mean frame nor the units of the others', async () => {
+    const random = new RandomStream(9, 1972);
+    const speech = Array.from({ length: 6 }, (): Recording => ({ windows: [Float32Array.from({ length: 40 * vocabulary }, (_, at) => 6 * Number(at % 4 === (at >> 4) % 3) + random.normal())] }));
+    const broken: Recording = { windows: [Float32Array.from({ length: 40 * vocabulary }, (_, at) => (at === 70 ? NaN : 1))] };
+    const [all, some] = [await evaluated('none', speech), await evaluated('none', [...speech.slice(0, 3), broken, ...speech.slice(3)])];
+    assert.equal(some.skipped.length, 1);
+    assert.match(some.skipped[0], /^clip 3: /);
+    for (const [condition, metric] of [['mean_ablation', 'output_cosine'], ['mean_ablation', 'unit_flip_rate'], ['zero_ablation', 'unit_kl']] as const) {
+      assert.equal(value(some, condition, metric), value(all, condition, metric), `${condition} ${metric}`);
+    }
+    await assert.rejects(evaluated('none', [broken, broken]), fails('not-finite', /of each of 2 clips the model gives NaN/));
+  });
+
   test('an SAE that gives NaN leaves no clip, and no number', async () => {
     await assert.rejects(evaluated('none', [{ windows: [says(1, 2, 3, 0)] }], { sae: scaled(NaN) }), fails('audio', /what the model gives is NaN or infinite/));
   });
