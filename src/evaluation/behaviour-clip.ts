@@ -101,11 +101,11 @@ export function countReading({ reading: original, targets, kind }: Reference, re
         if (is[position] === token) sums.kept++;
       });
     });
-    const said = words(reading.text), ownWords = words(original.text), reference = text === undefined ? [] : words(text);
+    const said = words(reading.text), ownWords = words(original.text), reference = text === undefined ? undefined : words(text);
     sums.ownWords = ownWords.length;
-    sums.wrongOwnWords = ownWords.length > 0 ? editDistance(ownWords, said) : 0;
-    sums.words = reference.length;
-    sums.wrongWords = reference.length > 0 ? editDistance(reference, said) : 0;
+    sums.wrongOwnWords = editDistance(ownWords, said); // where nothing is said, every word is one too many
+    sums.words = reference?.length ?? 0;
+    sums.wrongWords = reference ? editDistance(reference, said) : 0;
   }
   if (![sums.crossEntropy, sums.divergence, sums.cosine, sums.ab].every(Number.isFinite)) throw new CochleaError('not-finite', 'what the model gives is NaN or infinite, or too short for the text');
   return sums;

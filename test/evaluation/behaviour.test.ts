@@ -100,6 +100,17 @@ describe('with a decoder', () => {
     assert.deepEqual([only.scores.sae!['ce_loss_score_mean'].value, only.scores.sae!['kl_div_score_mean'].value, value(only, 'sae', 'l0')], [0, 0, 0]);
   });
 
+  test('words that are said where the text, or the untouched model, has none are errors', async () => {
+    // `...` has no word. The mean frame of all three clips is `ah`, for as long as the clip is.
+    const recordings = [{ text: 'ah ah ah', windows: [says(1, 1, 1)] }, { text: 'ah', windows: [says(1)] }, { text: '...', windows: [says(0, 0)] }];
+    const result = await evaluated('seq2seq', recordings, { targets: 'own' });
+    assert.deepEqual(result.clips[2].transcripts, { untouched: '', sae: '', untrained_sae: '', mean_ablation: 'ah ah', zero_ablation: '' });
+    assert.deepEqual([value(result, 'untouched', 'wer'), value(result, 'mean_ablation', 'wer'), value(result, 'mean_ablation', 'wer_to_own')], [0, 2 / 4, 2 / 4]);
+    // Without a text there is nothing to be wrong against.
+    const without = await evaluated('seq2seq', [...recordings.slice(0, 2), { windows: [says(0, 0)] }], { targets: 'own' });
+    assert.deepEqual([value(without, 'mean_ablation', 'wer'), value(without, 'mean_ablation', 'wer_to_own')], [0, 2 / 4]);
+  });
+
   test('what is not defined is null, with the reason, in values and intervals', async () => {
     const silent = await evaluated('seq2seq', [{ windows: [says([0, 0])] }], { targets: 'own' });
     assert.deepEqual(silent.conditions.sae!['wer'], { value: null, reason: 'no clip has a text', interval: { low: null, high: null, reason: 'an interval needs at least 5 clips, not 1' } });
