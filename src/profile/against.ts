@@ -32,14 +32,15 @@ export async function readProfile(path: string): Promise<GpuProfile> {
   } catch {
     throw damaged('is not JSON');
   }
-  const { format, version, kind, kernels, step, configuration } = (found ?? {}) as Partial<Omit<GpuProfile, 'kind'>> & { kind?: Profile['kind'] };
+  const { format, version, kind, kernels, step, configuration, adapter, timing } = (found ?? {}) as Partial<Omit<GpuProfile, 'kind'>> & { kind?: Profile['kind'] };
   if (format !== 'cochlea-profile') throw damaged('is no profile');
   if (version !== 1) throw damaged(`is a profile of version ${version}, not 1`);
   if (kind === 'extraction') throw damaged('is the profile of an extraction: these have no kernels');
   const isSpread = (value: unknown): value is Spread => ['median', 'p10', 'p90'].every((name) => Number.isFinite((value as Record<string, unknown> | undefined)?.[name]));
-  const whole = typeof configuration === 'object' && isSpread(step?.busy) && isSpread(step?.wall) && Array.isArray(kernels)
+  const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+  const whole = [configuration, adapter, timing].every(isObject) && isSpread(step?.busy) && isSpread(step?.wall) && Array.isArray(kernels)
     && kernels.every((row) => typeof row?.kernel === 'string' && typeof row.variant === 'string' && isSpread(row.time));
-  if (!whole) throw damaged('lacks kernels or their times');
+  if (!whole) throw damaged('lacks kernels, their times, or what they were measured on');
   return found as GpuProfile;
 }
 
