@@ -8,6 +8,7 @@ import { audioHelp, backendOption, modelHelp, withOffline } from './support/audi
 import { listeners, openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { pinVariants, withVariantOption } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
+import { isGiven } from './support/recipe.ts';
 import { describeComparison, describeExtraction, describeProfile } from './support/profile-text.ts';
 import { checkFlags, oneSae, type TrainingFlags, withTrainingOptions } from './support/training-options.ts';
 import { version } from './support/version.ts';
@@ -60,12 +61,29 @@ export function profileCommand(): Command {
     .action((flags: Flags, self: Command) => profile(flags, self));
 }
 
+/** Flags, by attribute, that mean something when an SAE encodes, and when a model extracts. Those of `modelOnly` mean nothing in training, which has all others. */
+const common = ['trace', 'config', 'quiet', 'json', 'verbose'];
+const ofEncoding = ['sae', 'batchSize', 'steps', 'warmUp', 'wall', 'roofline', 'against', 'kernelVariant', ...common];
+const modelOnly = ['hook', 'audio', 'take', 'threads', 'backend', 'offline'];
+const ofExtraction = ['model', ...modelOnly, ...common];
+
+/** Refuses a flag that would be passed over. */
+function refuseOthers(command: Command, what: string, means: (attribute: string) => boolean): void {
+  const other = command.options.find((option) => isGiven(command, option.attributeName()) && !means(option.attributeName()));
+  if (other) throw new CochleaError('usage', `${other.long} says nothing about ${what}`, 'leave it away');
+}
+
 async function profile(flags: Flags, command: Command): Promise<void> {
   const output = openOutput(flags);
-  const { sae, model, hook, audio, activations, dIn } = flags;
+  const { sae, model, activations, dIn } = flags;
   if (sae !== undefined && model !== undefined) throw new CochleaError('usage', '--sae and --model exclude each other', 'give one of them');
-  if (model === undefined && (hook !== undefined || audio !== undefined)) throw new CochleaError('usage', `${hook === undefined ? '--audio' : '--hook'} needs --model`, 'see `cochlea models`');
-  if (model !== undefined) return extraction(flags, output);
+  const needsModel = model === undefined && modelOnly.find((name) => isGiven(command, name));
+  if (needsModel) throw new CochleaError('usage', `--${needsModel} needs --model`, 'see `cochlea models`');
+  if (model !== undefined) {
+    refuseOthers(command, 'an extraction', (name) => ofExtraction.includes(name));
+    return extraction(flags, output);
+  }
+  if (sae !== undefined) refuseOthers(command, 'how a saved SAE encodes', (name) => ofEncoding.includes(name));
   if (sae === undefined && (dIn === undefined) === (activations === undefined)) {
     throw new CochleaError('usage', dIn === undefined ? 'neither --d-in nor --activations, --sae or --model is given' : '--d-in and --activations exclude each other', 'say what is to be profiled');
   }
@@ -96,8 +114,6 @@ async function profile(flags: Flags, command: Command): Promise<void> {
 async function extraction(flags: Flags, output: Output): Promise<void> {
   const { model, offline, hook, audio, take, threads, backend } = flags;
   if (hook === undefined || audio === undefined) throw new CochleaError('usage', `--model needs ${hook === undefined ? '--hook' : '--audio'}`, 'see `cochlea hooks MODEL`');
-  const gpuOnly = (['roofline', 'against', 'activations', 'dIn'] as const).find((name) => flags[name] !== undefined);
-  if (gpuOnly !== undefined) throw new CochleaError('usage', `--${gpuOnly === 'dIn' ? 'd-in' : gpuOnly} says nothing about an extraction`, 'leave it away');
   const { profile: found, timeline } = await profileExtraction({
     model: await locateModel(model!, { offline, ...listeners(output) }), hook, audio, take, threads, backend, cochlea: version(), onProgress: (line) => output.progress(line),
   });

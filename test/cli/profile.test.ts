@@ -41,6 +41,12 @@ test('profile refuses in one line what cannot be profiled', async () => {
     [['--hook', 'encoder.layers.0'], /--hook needs --model/],
     [['--model', 'whisper-tiny', '--hook', 'encoder.layers.0'], /--model needs --audio/],
     [['--model', 'whisper-tiny', '--hook', 'h', '--audio', 'a', '--roofline', 'r.svg'], /--roofline says nothing about an extraction/],
+    [['--model', 'whisper-tiny', '--hook', 'h', '--audio', 'a', '--d-in', '6'], /--d-in says nothing about an extraction/],
+    [['--model', 'whisper-tiny', '--hook', 'h', '--audio', 'a', '--wall'], /--wall says nothing about an extraction/],
+    [['--sae', 'here', '--activations', 'x.npy'], /--activations says nothing about how a saved SAE encodes/],
+    [['--sae', 'here', '--arch', 'topk', '--k', '3'], /--\w+ says nothing about how a saved SAE encodes/],
+    [['--sae', 'here', '--threads', '2'], /--threads needs --model/],
+    [['--d-in', '6', '--take', '2'], /--take needs --model/],
     [['--d-in', '6', '--arch', 'jumprelu', '--k', '3'], /--k is no option of --arch jumprelu/],
     [['--d-in', '6', '--against', place('nothing.json')], /nothing\.json/],
   ];
