@@ -93,11 +93,30 @@ export function parseRecord(text: string, path: string): VerifyRecord {
   } catch {
     throw new CochleaError('file-damaged', `${path} is not JSON`, 'a record is what `cochlea verify --out` writes');
   }
-  const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
   if (typeof record?.format !== 'string' || !record.format.startsWith('cochlea verify ')) throw new CochleaError('file-damaged', `${path} is no record`, 'a record is what `cochlea verify --out` writes');
   if (record.format !== recordFormat) throw new CochleaError('config', `${path} is of format ${JSON.stringify(record.format)}, this version writes ${JSON.stringify(recordFormat)}`, 'make the record anew');
-  if (!Array.isArray(record.checks) || ![record.adapter, record.shaders, record.variants, record.training, record.job].every(isObject) || typeof record.batches !== 'string') {
-    throw new CochleaError('file-damaged', `${path} is a record that lacks a part`, 'make the record anew');
-  }
+  const lacking = Object.entries(parts).find(([part, isWhole]) => !isWhole(record[part as keyof typeof parts]));
+  if (lacking) throw new CochleaError('file-damaged', `${path} is a record that lacks a part: \`${lacking[0]}\` is not whole`, 'make the record anew');
   return record as VerifyRecord;
 }
+
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === 'string';
+const isNumber: Check = (value) => typeof value === 'number' && Number.isFinite(value);
+const isMapOf = (each: Check): Check => (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(each);
+const isListOf = (each: Check): Check => (value) => Array.isArray(value) && value.every(each);
+const hasFields = (fields: Record<string, Check>): Check => (value) => isMapOf(() => true)(value) && Object.entries(fields).every(([name, check]) => check((value as Record<string, unknown>)[name]));
+
+/** What comparing reads of a record. */
+const parts: Record<Exclude<keyof VerifyRecord, 'format' | 'cochlea' | 'driver'>, Check> = {
+  adapter: hasFields({ vendor: isText, architecture: isText, device: isText, description: isText }),
+  runtime: isText, shaders: isMapOf(isText), variants: isMapOf(isText), job: isMapOf(isNumber),
+  checks: isListOf(hasFields({
+    name: isText, kind: isText, shaders: isListOf(isText), outputs: isMapOf(hasFields({ digest: isText, samples: isText, worst: (value) => value === undefined || isNumber(value) })),
+  })),
+  batches: isText,
+  training: isMapOf(hasFields({
+    chain: isText, traces: isListOf(hasFields({ step: isNumber, kernels: isText, digests: isText })), samples: isListOf(hasFields({ step: isNumber, values: isMapOf(isText) })),
+  })),
+};

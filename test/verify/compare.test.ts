@@ -137,6 +137,32 @@ test('records of other jobs and formats, and what is no record, are refused', ()
   refused(JSON.stringify({ ...kept, checks: undefined }), 'file-damaged');
 });
 
+test('a record with any part damaged is refused by name, or compared: never more than a line', () => {
+  /** Every place in a record, a few deep; of lists the first of their items. */
+  const places = (value: unknown, path: string[] = []): string[][] => (typeof value !== 'object' || value === null ? [] : Object.keys(value).slice(0, Array.isArray(value) ? 1 : 20)
+    .flatMap((key) => [[...path, key], ...places((value as Record<string, unknown>)[key], [...path, key])]));
+  const differing = changedBy((record) => {
+    elsewhere(record);
+    otherBits(record, 0.5);
+    apart(record, 'topk', 1, encoder);
+  });
+  let refused = 0;
+  for (const path of places(differing)) {
+    for (const instead of [undefined, null, 7, 'x', [], {}, [null]]) {
+      const record = structuredClone(differing) as unknown as Record<string, unknown>;
+      const parent = path.slice(0, -1).reduce((one, key) => one[key] as Record<string, unknown>, record);
+      parent[path.at(-1)!] = instead;
+      try {
+        compareRecords(kept, parseRecord(JSON.stringify(record), 'r.json'));
+      } catch (error) {
+        assert.ok(error instanceof CochleaError && error.message.includes('r.json'), `${path.join('.')} = ${JSON.stringify(instead)}: ${String(error)}`);
+        refused++;
+      }
+    }
+  }
+  assert.ok(refused > 500, String(refused));
+});
+
 test('a fresh record that differs says which shader changed, and otherwise that none did', () => {
   const shader = Object.keys(kept.shaders)[0]!;
   const changed = (record: VerifyRecord): void => void (record.shaders[shader] = 'fffffffffff0');
