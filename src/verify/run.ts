@@ -36,17 +36,23 @@ export interface RunComparison {
   line: string;
 }
 
-/** Throws `file-missing` for a folder that holds no run, `file-damaged` for one whose run.json is not JSON. */
+/** Throws `file-missing` for a folder that holds no run, `file-damaged` for one whose run.json is not JSON or does not say how the run was made. */
 export async function readRun(folder: string): Promise<{ settings: RunSettings; manifest: ManifestContent }> {
   const path = runtime.paths.join(folder, 'run.json');
   if (!await runtime.files.info(path)) throw new CochleaError('file-missing', `${folder} holds no run.json`, 'give the folder that `cochlea train --out` wrote, or one SAE of a run of many');
   const text = await runtime.files.readText(path);
   const manifest = await readManifest(folder);
+  let settings: RunSettings | null;
   try {
-    return { settings: JSON.parse(text) as RunSettings, manifest };
+    settings = JSON.parse(text) as RunSettings | null;
   } catch {
     throw new CochleaError('file-damaged', `${path} is not JSON`);
   }
+  const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+  if (!settings || ![settings.sae, settings.training, settings.activations].every(isObject)) {
+    throw new CochleaError('file-damaged', `${path} does not say how the run was made: \`sae\`, \`training\` or \`activations\` is missing`, 'it is not what `cochlea train` wrote');
+  }
+  return { settings, manifest };
 }
 
 /**

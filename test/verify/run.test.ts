@@ -138,6 +138,11 @@ test('a run without a manifest, with a damaged one, without a digest so early an
   await assert.rejects(verifyRun(gpu, none, source, { steps: 4 }), fails('file-damaged', /is no manifest of a run/));
   const late = changed('late', (manifest) => void (manifest.digests = {}));
   await assert.rejects(verifyRun(gpu, late, source, { steps: 4 }), fails('config', /no digest of its first 4 steps/));
+  const bare = changed('bare', () => {});
+  for (const text of ['null', '{}', '{"sae":{"architecture":"topk"},"training":null}']) {
+    writeFileSync(join(bare, 'run.json'), text);
+    await assert.rejects(verifyRun(gpu, bare, source, { steps: 4 }), fails('file-damaged', /run\.json does not say how the run was made/), text);
+  }
   await writeFrames(place('other.safetensors'), seed + 1);
   const other = await openTensorSource(place('other.safetensors'));
   await assert.rejects(verifyRun(gpu, place('whole'), other, { steps: 4 }), fails('config', /trained on other frames: .* by --data/));
