@@ -49,6 +49,7 @@ nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1.5rem; margin-top: 1.3rem; }
 .facts dl { font-size: 0.92rem; }
 .facts dl div { display: grid; grid-template-columns: 6.5rem 1fr; gap: 0.6rem; padding: 0.1rem 0; }
 .facts dt { color: var(--quiet); }
+bdi, .facts dt, .facts dd, .chart figcaption > * { overflow-wrap: anywhere; } /* a name without blanks makes no box wider than its place */
 .facts .wide { grid-column: 1 / -1; }
 
 table { border-collapse: collapse; font-size: 0.92rem; }
@@ -59,6 +60,7 @@ th, td {
 th:first-child, .text { text-align: left; }
 th:first-child { padding-left: 0; }
 thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; white-space: normal; }
+thead th bdi { display: inline-block; max-width: 16rem; overflow-wrap: break-word; }
 .scores { min-width: min(46rem, 100%); }
 .scores td:nth-child(2) { font-weight: 600; }
 .scores td small { font-weight: 400; }
@@ -73,6 +75,7 @@ thead th { color: var(--quiet); font-size: 0.85rem; vertical-align: bottom; whit
 }
 .term:hover + .tip, .term:focus + .tip, .tip:hover { display: block; }
 .index { width: 100%; max-width: 46rem; margin-bottom: 1rem; }
+.index .text { white-space: normal; min-width: 4.5rem; }
 
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(17.5rem, 1fr)); gap: 2rem 2.5rem; }
 .chart { max-width: 30rem; }
@@ -166,6 +169,7 @@ footer { margin-top: 5rem; padding-top: 1rem; border-top: 1px solid var(--rule);
   .headline { display: grid; grid-template-columns: 1fr 1fr; gap: 1.2rem 1rem; }
   .headline dd { font-size: 1.5rem; }
   th, td { padding-left: 0.8rem; }
+  .scores th + th, .scores td { padding-left: 0.3rem; }
   .scroll { overflow-x: auto; margin: 0 -4px; padding: 0 4px; }
   .scores { font-size: 0.85rem; width: 100%; }
   .scores th:first-child, .scores small { white-space: normal; }

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'puppeteer-core';
-import { renderReport } from '../../src/report/index.ts';
+import { renderClips, renderReport } from '../../src/report/index.ts';
 import { runtime } from '../../src/runtime/index.ts';
 import { launchChromium } from '../support/chromium.ts';
+import { sampleClips } from './clips-sample.ts';
 import { sampleReport } from './sample.ts';
 
 // Puppeteer is for Node; the page that Deno would render is held to the same text by the other tests.
@@ -54,6 +55,20 @@ describe('a report in a browser', { skip: runtime.name === 'node' ? false : 'the
       assert.equal(await tab.evaluate(() => document.documentElement.scrollWidth), width);
       assert.deepEqual(told, []);
       await tab.close();
+    }
+  });
+
+  test('breaks names without blanks where they would not fit', async (t) => {
+    if (!browser) return t.skip('there is no bundled Chromium for this machine');
+    const long = (what: string): string => `${what}${'_and_on_and_on'.repeat(10)}.flac`;
+    for (const width of [360, 1280]) {
+      for (const page of [renderReport(sampleReport(long)), renderClips(sampleClips(long))]) {
+        const { tab } = await open(page, width);
+        assert.equal(await tab.evaluate(() => document.documentElement.scrollWidth), width);
+        // Nothing runs into what stands beside it.
+        assert.deepEqual(await tab.$$eval('.facts dd, .line dd, .chart b, .index td', (all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 0).map(({ textContent }) => textContent)), []);
+        await tab.close();
+      }
     }
   });
 
