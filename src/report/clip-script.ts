@@ -143,7 +143,7 @@ function clipPage(player: Player): void {
       return choose(undefined);
     }
     const board = [...boards.values()].find(({ over }) => over === document.activeElement);
-    if (!board) return;
+    if (!board || event.altKey || event.ctrlKey || event.metaKey) return; // those are the browser's: back, and the like
     const steps: Record<string, number> = {
       ArrowRight: 1 / frameRate, ArrowLeft: -1 / frameRate, ArrowUp: 1 / frameRate, ArrowDown: -1 / frameRate, PageUp: 1, PageDown: -1, Home: -Infinity, End: Infinity,
     };
@@ -151,7 +151,10 @@ function clipPage(player: Player): void {
     if (step !== undefined) board.step(board.place + step);
     else if (event.key !== 'Enter' && event.key !== ' ') return;
     else if (board.figure.classList.contains('playing')) player.stop();
-    else if (playable(board.figure)) void player.play(board.figure, board.place);
+    else if (playable(board.figure)) {
+      board.hold(undefined); // the numbers follow the sound until the next step
+      void player.play(board.figure, board.place);
+    }
     event.preventDefault();
   });
   document.addEventListener('focusout', (event) => {
