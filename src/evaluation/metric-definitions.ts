@@ -22,7 +22,7 @@ export const saeMetrics = [
   },
   {
     name: 'explained_variance_legacy', unit: 'share',
-    definition: 'mean over frames of 1 - |x - x̂|² / |x - x̄|², with x̄ the mean of all frames up to the end of the frame\'s batch of 4,096. ' +
+    definition: 'mean over frames of 1 - |x - x̂|² / |x - x̄|², with x̄ the mean of all frames up to the end of the frame\'s batch of 4,096 (of a sequential SAE at most a clip). ' +
       'Frames close to the mean weigh most.',
     source: 'SAELens explained_variance_legacy, whose x̄ is that of each batch',
   },
@@ -94,7 +94,7 @@ export const latentMetrics = [
     definition: 'mean of z over the frames in which the latent fires; 0 where it never does.',
     source: ours,
   },
-  { name: 'max_activation', unit: 'activation', definition: 'largest z over the evaluated frames; 0 where it never fires.', source: ours },
+  { name: 'max_activation', unit: 'activation', definition: 'largest z over the frames in which the latent fires; 0 where it never does.', source: ours },
 ] as const satisfies readonly MetricDefinition[];
 
 export type SaeMetric = (typeof saeMetrics)[number]['name'];
