@@ -22,7 +22,8 @@ export const saeMetrics = [
   },
   {
     name: 'explained_variance_legacy', unit: 'share',
-    definition: 'mean over frames of 1 - |x - x̂|² / |x - x̄|², with x̄ the mean of all frames up to the end of the frame\'s batch of 4,096 (of a sequential SAE at most a clip). ' +
+    definition: 'mean over frames of 1 - |x - x̂|² / |x - x̄|², with x̄ the mean of all frames up to the end of the frame\'s batch of 4,096 ' +
+      '(of a sequential SAE at most a clip). ' +
       'Frames close to the mean weigh most.',
     source: 'SAELens explained_variance_legacy, whose x̄ is that of each batch',
   },

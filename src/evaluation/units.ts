@@ -85,7 +85,10 @@ function nearest(states: Float32Array, row: number, centroids: Float32Array, wid
 export interface UnitMoves {
   /** Rows whose nearest centroid (of equally near ones the first) is another. */
   changed: number;
-  /** Sum over rows of KL(P || Q) between soft units, softmax over units of -|state - centroid|² / temperature: P of the original states, Q of the patched. NaN for a temperature of 0. */
+  /**
+   * Sum over rows of KL(P || Q) between soft units, softmax over units of -|state - centroid|² / temperature: P of the original states, Q of the patched.
+   * NaN for a temperature of 0.
+   */
   divergence: number;
 }
 

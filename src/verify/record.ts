@@ -106,14 +106,16 @@ const isText: Check = (value) => typeof value === 'string';
 const isNumber: Check = (value) => typeof value === 'number' && Number.isFinite(value);
 const isMapOf = (each: Check): Check => (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(each);
 const isListOf = (each: Check): Check => (value) => Array.isArray(value) && value.every(each);
-const hasFields = (fields: Record<string, Check>): Check => (value) => isMapOf(() => true)(value) && Object.entries(fields).every(([name, check]) => check((value as Record<string, unknown>)[name]));
+const hasFields = (fields: Record<string, Check>): Check => (value) =>
+  isMapOf(() => true)(value) && Object.entries(fields).every(([name, check]) => check((value as Record<string, unknown>)[name]));
 
 /** What comparing reads of a record. */
 const parts: Record<Exclude<keyof VerifyRecord, 'format' | 'cochlea' | 'driver'>, Check> = {
   adapter: hasFields({ vendor: isText, architecture: isText, device: isText, description: isText }),
   runtime: isText, shaders: isMapOf(isText), variants: isMapOf(isText), job: isMapOf(isNumber),
   checks: isListOf(hasFields({
-    name: isText, kind: isText, shaders: isListOf(isText), outputs: isMapOf(hasFields({ digest: isText, samples: isText, worst: (value) => value === undefined || isNumber(value) })),
+    name: isText, kind: isText, shaders: isListOf(isText),
+    outputs: isMapOf(hasFields({ digest: isText, samples: isText, worst: (value) => value === undefined || isNumber(value) })),
   })),
   batches: isText,
   training: isMapOf(hasFields({

@@ -50,7 +50,8 @@ export async function readRun(folder: string): Promise<{ settings: RunSettings; 
   }
   const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
   if (!settings || ![settings.sae, settings.training, settings.activations].every(isObject)) {
-    throw new CochleaError('file-damaged', `${path} does not say how the run was made: \`sae\`, \`training\` or \`activations\` is missing`, 'it is not what `cochlea train` wrote');
+    throw new CochleaError('file-damaged', `${path} does not say how the run was made: \`sae\`, \`training\` or \`activations\` is missing`,
+      'it is not what `cochlea train` wrote');
   }
   return { settings, manifest };
 }

@@ -198,7 +198,9 @@ describe('clips that cannot be used', () => {
 
   test('that are not finite spoil neither the mean frame nor the units of the others', async () => {
     const random = new RandomStream(9, 1972);
-    const speech = Array.from({ length: 6 }, (): Recording => ({ windows: [Float32Array.from({ length: 40 * vocabulary }, (_, at) => 6 * Number(at % 4 === (at >> 4) % 3) + random.normal())] }));
+    const speech = Array.from({ length: 6 }, (): Recording => ({
+      windows: [Float32Array.from({ length: 40 * vocabulary }, (_, at) => 6 * Number(at % 4 === (at >> 4) % 3) + random.normal())],
+    }));
     const broken: Recording = { windows: [Float32Array.from({ length: 40 * vocabulary }, (_, at) => (at === 70 ? NaN : 1))] };
     const [all, some] = [await evaluated('none', speech), await evaluated('none', [...speech.slice(0, 3), broken, ...speech.slice(3)])];
     assert.equal(some.skipped.length, 1);

@@ -61,8 +61,8 @@ test('what --against is given is read whole or refused in one line', async () =>
   assert.deepEqual(await readProfile(path), JSON.parse(JSON.stringify(earlier)));
   const refused: [unknown, RegExp][] = [
     ['{"format":', /is not JSON/], ['null', /is no profile/], [{ ...earlier, format: 'other' }, /is no profile/], [{ ...earlier, version: 2 }, /version 2, not 1/],
-    [{ ...earlier, kind: 'extraction' }, /have no kernels/], [{ ...earlier, kernels: [{ kernel: 'adam', variant: '' }] }, /lacks kernels, their times/], [{ ...earlier, step: {} }, /lacks/],
-    [{ ...earlier, adapter: undefined }, /lacks/], [{ ...earlier, timing: null }, /what they were measured on/], [{ ...earlier, configuration: null }, /lacks/],
+    [{ ...earlier, kind: 'extraction' }, /have no kernels/], [{ ...earlier, kernels: [{ kernel: 'adam', variant: '' }] }, /lacks kernels, their times/],
+    [{ ...earlier, step: {} }, /lacks/], [{ ...earlier, adapter: undefined }, /lacks/], [{ ...earlier, timing: null }, /what they were measured on/], [{ ...earlier, configuration: null }, /lacks/],
   ];
   for (const [content, why] of refused) {
     give(content);

@@ -66,7 +66,8 @@ describe('a report in a browser', { skip: runtime.name === 'node' ? false : 'the
         const { tab } = await open(page, width);
         assert.equal(await tab.evaluate(() => document.documentElement.scrollWidth), width);
         // Nothing runs into what stands beside it.
-        assert.deepEqual(await tab.$$eval('.facts dd, .line dd, .chart b, .index td', (all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 0).map(({ textContent }) => textContent)), []);
+        assert.deepEqual(await tab.$$eval('.facts dd, .line dd, .chart b, .index td', (all) => all
+          .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 0).map(({ textContent }) => textContent)), []);
         await tab.close();
       }
     }
