@@ -2,6 +2,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { architectureOf, architectures, baseFields, CochleaError, type Field, trainedArchitectures } from '../../src/index.ts';
 
+/** What a field that may be null is told on a command line to be null. */
+const none = 'none';
+
 /** Defaults of the command where they are not SAELens'. What is off unless given stays off. */
 const ownDefaults: Record<string, unknown> = { k: 32, normalize_activations: 'expected_average_only_in' };
 const defaultValue = (name: string, field: Field): unknown => (field.default === null ? null : ownDefaults[name] ?? field.default);
@@ -49,7 +52,7 @@ function defaultOf(name: string, field: Field): string {
 }
 
 function parse(text: string, field: Field): unknown {
-  if (field.nullable && text === 'none') return null;
+  if (field.nullable && text === none) return none; // commander makes '' of null
   const numbers = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
   if (numbers.some(Number.isNaN)) throw new InvalidArgumentError(field.kind === 'integers' ? 'It must be numbers with commas between them.' : `It must be a number${field.nullable ? ', or "none"' : ''}.`);
   return field.kind === 'integers' ? numbers : numbers.length === 1 ? numbers[0] : NaN;
@@ -96,8 +99,8 @@ export function architectureFields(architecture: string, { forAll = {}, forIt }:
   for (const name of new Set([...sharedFields, ...trainedArchitectures.flatMap(ownFields)].map(([one]) => one))) {
     const key = attribute(name);
     if (key in forIt && !own.has(name)) throw foreign(name, architecture);
-    if (key in forIt) fields[name] = forIt[key];
-    else if (key in forAll && own.has(name)) fields[name] = forAll[key];
+    const given = key in forIt ? forIt : own.has(name) ? forAll : {};
+    if (key in given) fields[name] = given[key] === none && own.get(name)!.nullable ? null : given[key];
   }
   return fields;
 }

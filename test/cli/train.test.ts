@@ -69,6 +69,18 @@ describe('train --saes', () => {
     assert.deepEqual([b.architecture, b.d_sae], ['jumprelu', 48]);
   });
 
+  test('takes "none" on the command line, and none or null in a file, for what may be null', async () => {
+    const saes = listed('none.json', [
+      { name: 'raw', k: 4, 'decoder-init-norm': null }, { name: 'too', k: 4, 'decoder-init-norm': 'none' }, { name: 'pursuit', arch: 'matching_pursuit', 'decoder-init-norm': 1 },
+    ]);
+    const outcome = await cochlea(['train', ...common, '--saes', saes, '--max-iterations', 'none', '--normalize-activations', 'none', '--out', place('none')]);
+    assert.deepEqual([outcome.code, outcome.stderr], [0, '']);
+    const sae = (name: string): Record<string, unknown> => (JSON.parse(read('none', name, 'run.json').toString()) as { sae: Record<string, unknown> }).sae;
+    assert.deepEqual([sae('raw')['decoder_init_norm'], sae('too')['decoder_init_norm'], sae('pursuit')['max_iterations']], [null, null, null]);
+    assert.equal(sae('raw')['normalize_activations'], 'none');
+    assert.deepEqual(read('none', 'raw', 'sae_weights.safetensors'), read('none', 'too', 'sae_weights.safetensors'));
+  });
+
   test('names what is wrong in its file', async () => {
     const refuse = async (list: unknown, line: RegExp): Promise<void> => {
       const outcome = await cochlea(['train', ...common, '--saes', listed('wrong.json', list), '--out', place('refused')]);
