@@ -33,7 +33,7 @@ export interface TrainerConfig {
    */
   unit_norm_decoder: boolean;
   /**
-   * Steps, counted from 1, after which dead latents begin anew from frames that the SAE reconstructs badly (Bricken et al. 2023, appendix
+   * Steps, counted from 1 and before the last, after which dead latents begin anew from frames that the SAE reconstructs badly (Bricken et al. 2023, appendix
    * "Neuron resampling": 25,000, 50,000, 75,000 and 100,000, with a dead_feature_window of 12,500; see resample.ts).
    */
   resample_steps: readonly number[];
@@ -85,6 +85,10 @@ export function trainerConfig(fields: TrainerFields, dSae?: number): TrainerConf
   const steps = totalSteps(config);
   if (config.lr_warm_up_steps + config.lr_decay_steps > steps) {
     throw new CochleaError('config', `${config.lr_warm_up_steps} warm-up and ${config.lr_decay_steps} decay steps do not fit a run of ${steps} steps`, 'lower them or train longer');
+  }
+  const unused = config.resample_steps.find((step) => step >= steps);
+  if (unused !== undefined) {
+    throw new CochleaError('config', `latents that begin anew after step ${unused} are not trained in a run of ${steps} steps`, 'lower resample_steps or train longer');
   }
   if (config.lr_scheduler_name !== 'constant' && config.lr_decay_steps > 0 && config.lr_end === 0) wrong('lr_end', 'positive where a cosine schedule is followed by decay');
   return config;

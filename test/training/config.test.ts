@@ -60,6 +60,11 @@ describe('trainerConfig', () => {
     trainerConfig({ ...run, lr_warm_up_steps: 4, lr_decay_steps: 6 });
     assert.throws(() => trainerConfig({ ...run, lr_warm_up_steps: 5, lr_decay_steps: 6 }), (error: CochleaError) => (
       error.code === 'config' && error.line === '5 warm-up and 6 decay steps do not fit a run of 10 steps: lower them or train longer'));
+    trainerConfig({ ...run, resample_steps: [3, 9] });
+    for (const step of [10, 11]) {
+      assert.throws(() => trainerConfig({ ...run, resample_steps: [3, step] }), (error: CochleaError) => (
+        error.code === 'config' && error.line === `latents that begin anew after step ${step} are not trained in a run of 10 steps: lower resample_steps or train longer`));
+    }
     const cosine = { ...run, lr_scheduler_name: 'cosineannealing', lr_end: 0 } as const;
     trainerConfig(cosine);
     assert.throws(() => trainerConfig({ ...cosine, lr_decay_steps: 1 }), refusal('lr_end', /it must be positive where a cosine schedule is followed by decay/));
