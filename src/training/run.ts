@@ -265,6 +265,10 @@ function membersOf(options: StreamOptions, mixingSeed: number, saes: readonly (S
     };
     return { name, folder: name === '' ? out : runtime.paths.join(out, name), ...parts, settings: memberSettings(parts, stream) };
   });
+  for (const { name, sae, training } of members) {
+    const anneal = (sae as BaseConfig & { k_anneal_steps?: number }).k_anneal_steps ?? 0, steps = totalSteps(training);
+    if (anneal >= steps) throw new CochleaError('config', `${name === '' ? '' : `${name}: `}k_anneal_steps is ${anneal}`, `it must be below the run's ${steps} steps, so that some are trained with k`);
+  }
   for (const field of ['train_batch_size_samples', 'total_training_samples'] as const) {
     const other = members.find(({ training }) => training[field] !== members[0]!.training[field]);
     if (other) throw new CochleaError('config', `${field} of ${other.name} is ${other.training[field]}, of ${members[0]!.name} ${members[0]!.training[field]}`, 'SAEs on one stream share their batches');

@@ -13,7 +13,7 @@ import { type FrameSource, openTensorSource } from '../../src/activations/index.
 import { writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
-import { type ManyOptions, type ManyProgress, trainerConfig, trainMany, trainRun } from '../../src/training/index.ts';
+import { type ManyOptions, type ManyProgress, planRun, trainerConfig, trainMany, trainRun } from '../../src/training/index.ts';
 import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { normals } from '../support/numbers.ts';
@@ -191,6 +191,13 @@ describe('trainMany refuses', () => {
     const given = options('refused');
     const other = { ...given.saes[1]!, training: trainerConfig({ ...given.saes[1]!.training, train_batch_size_samples: 16 }) };
     await assert.rejects(trainMany({ ...given, saes: [given.saes[0]!, other] }), fails('config', /^train_batch_size_samples of narrow-unit is 16, of Wide 32: SAEs on one stream share their batches$/));
+  });
+
+  test('an SAE whose k is still falling at the end', async () => {
+    const given = options('refused');
+    const falling = (k_anneal_steps: number): ManyOptions => ({ ...given, saes: [given.saes[0]!, { ...given.saes[1]!, sae: { ...given.saes[1]!.sae, k_anneal_start: 8, k_anneal_steps } as never }] });
+    await assert.rejects(trainMany(falling(steps)), fails('config', new RegExp(`^narrow-unit: k_anneal_steps is ${steps}: it must be below the run's ${steps} steps, so that some are trained with k$`)));
+    assert.ok(planRun(falling(steps - 1)).gpuBytes > 0);
   });
 
   test('to go on when one blows up, and names it', async () => {
