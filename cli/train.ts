@@ -4,8 +4,8 @@ import { withArchitectureOptions } from './support/architecture-options.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
 import { duration, exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu, pinVariants, withVariantOption } from './support/gpu.ts';
-import { nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
-import { applyRecipe, countSteps, isGiven, recipeNotices, recipeRecord } from './support/recipe.ts';
+import { isGiven, nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
+import { applyRecipe, countSteps, recipeNotices, recipeRecord } from './support/recipe.ts';
 import { checkFlags, manySaes, type NamedFlags, oneSae, type RunSize, sizedSaes, type TrainingFlags, withTrainingOptions } from './support/training-options.ts';
 import { version } from './support/version.ts';
 

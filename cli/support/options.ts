@@ -11,6 +11,9 @@ export function requireOptions(command: Command, ...names: readonly string[]): C
   });
 }
 
+/** Whether an option, by its attribute, was given on the command line or in the file of --config. */
+export const isGiven = (command: Command, key: string): boolean => ['cli', 'config'].includes(command.getOptionValueSource(key)!);
+
 /** Parsers of option values; commander names the option in front of what they say. */
 
 export function wholeNumber(from: number, what = `a whole number of at least ${from}`): (text: string) => number {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type ActivationInfo, CochleaError, type Recipe, recipeConfig, recipeOf } from '../../src/index.ts';
 import { architectureHas, isArchitectureFlag } from './architecture-options.ts';
 import { flagsOf } from './config-file.ts';
+import { isGiven } from './options.ts';
 import { trainingFlags } from './training-options.ts';
 
 /** Flags of which one says what the other does. */
@@ -13,9 +14,6 @@ const schedules = ['lrWarmUpSteps', 'lrDecaySteps', 'l1WarmUpSteps', 'l0WarmUpSt
 
 /** What else of a run a recipe may say. */
 const runFlags = new Set(['steps', 'epochs', 'batchSize', 'mixingBuffer', 'shuffle', 'pairs', 'poolSeconds']);
-
-/** Given on the command line or in the file of --config. */
-export const isGiven = (command: Command, key: string): boolean => ['cli', 'config'].includes(command.getOptionValueSource(key)!);
 
 /** The recipe that a command was given, and its values by attribute. */
 function recipeOfCommand(command: Command): { recipe: Recipe; values: Record<string, unknown> } | undefined {

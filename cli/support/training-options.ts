@@ -1,9 +1,9 @@
 /** What `train` reads of its flags: how one SAE is made and trained, alone or as one of many. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { CochleaError, type Compatibility, saeConfig, type SaeOptions, trainerConfig } from '../../src/index.ts';
-import { architectureFields, givenFields, isArchitectureFlag } from './architecture-options.ts';
+import { architectureFields, architectureHas, givenFields, isArchitectureFlag } from './architecture-options.ts';
 import { flagsOf, readJson } from './config-file.ts';
-import { nonNegativeNumber, positiveNumber, wholeNumber } from './options.ts';
+import { isGiven, nonNegativeNumber, positiveNumber, wholeNumber } from './options.ts';
 
 /** Flags that say how an SAE trains, beside its architecture's own. */
 export interface TrainingFlags {
@@ -103,7 +103,8 @@ export function manySaes(command: Command, flags: TrainingFlags & RunSize, path:
   const list = readJson(path);
   if (!Array.isArray(list) || list.length === 0) throw new CochleaError('config', `${path} is not a list of SAEs`, 'as in [{"name": "small", "arch": "topk", "d-sae": 1024, "k": 32}, ...]');
   const forAll = givenFields(command);
-  return list.map((entry: unknown, n): NamedFlags => {
+  exclusive(flags);
+  const named = list.map((entry: unknown, n): NamedFlags => {
     const where = `${path}, SAE ${n + 1}`;
     if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) throw new CochleaError('config', `${where} is not an object of flags`);
     const { name, ...rest } = entry as Record<string, unknown>;
@@ -116,6 +117,11 @@ export function manySaes(command: Command, flags: TrainingFlags & RunSize, path:
     const merged = { ...('dSae' in own || 'expansion' in own ? withoutSize : flags), ...own } as TrainingFlags & RunSize;
     return { name, flags: merged, fields: architectureFields(merged.arch, { forAll, forIt: own }) };
   });
+  const unused = Object.keys(forAll).find((key) => isGiven(command, key) && !named.some((one) => architectureHas(one.flags.arch, key)));
+  if (unused !== undefined) {
+    throw new CochleaError('usage', `${command.options.find((option) => option.attributeName() === unused)!.long!} is no option of any SAE in ${path}`, 'leave it away, or change an --arch');
+  }
+  return named;
 }
 
 /** The SAEs of `manySaes` for frames of `dIn` numbers. */

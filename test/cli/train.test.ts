@@ -94,6 +94,11 @@ describe('train --saes', () => {
     await refuse([{ name: 'a' }, { name: 'b', colour: 'red' }], /wrong\.json, SAE 2: colour is no flag of train/);
     await refuse([{ name: 'a', steps: 3 }], /wrong\.json, SAE 1: steps is the same for all SAEs of a run/);
     await refuse([{ name: 'a', arch: 'gated', k: 3 }], /--k is no option of --arch gated/);
+    const all = listed('all.json', [{ name: 'a' }, { name: 'b', arch: 'batchtopk', 'd-sae': 48 }]);
+    for (const [flags, line] of [
+      [['--l1-coefficient', '3'], /^cochlea: --l1-coefficient is no option of any SAE in .*all\.json: leave it away, or change an --arch$/],
+      [['--expansion', '2'], /^cochlea: --d-sae and --expansion exclude each other/],
+    ] as const) assert.match(complaint(await cochlea(['train', ...common, '--saes', all, '--out', place('refused'), ...flags])), line);
     await refuse([{ name: 'a' }, { name: 'A' }], /two SAEs have the name A/);
     await refuse([{ name: '../a' }], /an SAE cannot have the name/);
   });
