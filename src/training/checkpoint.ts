@@ -34,15 +34,20 @@ type Fields = Record<string, Json>;
 
 const { paths, files } = runtime;
 const folderOf = (out: string): string => paths.join(out, 'checkpoints');
+const unfinished = '.partial';
 const nameOf = (step: number): string => `step-${String(step).padStart(8, '0')}`;
 const tensorFile = (sae: string): string => `${sae === '' ? 'state' : sae}.safetensors`;
 
-/** Writes the checkpoint and removes all but the newest two. */
+/**
+ * Writes the checkpoint and removes all but it and the newest before it: later ones are damaged, for a run goes on from the newest that is not. One of
+ * this step that is whole stays as it is, so that there is no moment without it.
+ */
 export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Promise<void> {
   const name = nameOf(checkpoint.step);
-  const partial = paths.join(folderOf(out), `${name}.partial`);
+  const partial = paths.join(folderOf(out), `${name}${unfinished}`);
   const target = paths.join(folderOf(out), name);
-  await files.remove(partial);
+  await removeUnfinished(out);
+  if (await isWhole(target)) return;
   try {
     await writeInto(partial, checkpoint);
   } catch (error) {
@@ -51,7 +56,27 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint): Prom
   }
   await files.remove(target);
   await files.rename(partial, target);
-  for (const old of (await checkpointNames(out)).slice(0, -kept)) await files.remove(paths.join(folderOf(out), old));
+  const names = await checkpointNames(out), next = names.indexOf(name) + 1;
+  for (const other of [...names.slice(0, Math.max(0, next - kept)), ...names.slice(next)]) await files.remove(paths.join(folderOf(out), other));
+}
+
+/** Removes what a kill in the middle of a write left: it may be as large as a checkpoint. */
+async function removeUnfinished(out: string): Promise<void> {
+  if (!(await files.info(folderOf(out)))?.isDirectory) return;
+  for (const name of await files.list(folderOf(out))) {
+    if (/^step-\d{8,}$/.test(name.slice(0, -unfinished.length)) && name.endsWith(unfinished)) await files.remove(paths.join(folderOf(out), name));
+  }
+}
+
+async function isWhole(folder: string): Promise<boolean> {
+  if (!await files.info(folder)) return false;
+  try {
+    await readOne(folder);
+    return true;
+  } catch (error) {
+    if (error instanceof CochleaError) return false;
+    throw error;
+  }
 }
 
 async function writeInto(folder: string, { step, mixing, settings, saes }: Checkpoint): Promise<void> {

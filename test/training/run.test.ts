@@ -1,7 +1,7 @@
 /** Whole runs: what they write, and what stops, damage and other settings do to them. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -10,6 +10,7 @@ import { readSaelensFolder, writeSafetensors } from '../../src/formats/index.ts'
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { topkConfig, type TopkConfig } from '../../src/sae/index.ts';
+import { readCheckpoint, writeCheckpoint } from '../../src/training/checkpoint.ts';
 import { readMetrics, type RunOptions, trainerConfig, trainRun } from '../../src/training/index.ts';
 import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
@@ -278,6 +279,25 @@ describe('resuming', () => {
     writeFileSync(join(checkpoints, 'step-00000012.partial', 'state.safetensors'), 'half');
     await trainRun(options('partial', { resume: true }));
     assert.deepEqual(bytesOf('partial'), await referenceRun());
+  });
+
+  test('leaves two whole checkpoints, whatever a kill or damage has left, and writes none over itself', async () => {
+    const checkpoints = copy('left');
+    const newest = readdirSync(checkpoints).at(-1)!;
+    for (const name of ['step-00000019', 'step-00000013.partial']) {
+      mkdirSync(join(checkpoints, name));
+      writeFileSync(join(checkpoints, name, 'state.json'), 'half');
+    }
+    await assert.rejects(trainRun(options('left', { resume: true, checkpointEvery: 1, ...stoppedAfter(0) })), fails('interrupted', /./));
+    const next = `step-${String(Number(newest.slice(5)) + 1).padStart(8, '0')}`;
+    assert.deepEqual(readdirSync(checkpoints), [newest, next]);
+    const { checkpoint, problems } = (await readCheckpoint(place('left')))!;
+    assert.deepEqual([checkpoint.step, problems], [Number(next.slice(5)), []]);
+    const { ino } = statSync(join(checkpoints, next));
+    await writeCheckpoint(place('left'), checkpoint);
+    assert.equal(statSync(join(checkpoints, next)).ino, ino);
+    await trainRun(options('left', { resume: true }));
+    assert.deepEqual(bytesOf('left'), await referenceRun());
   });
 
   test('from damaged checkpoints alone is refused, and nothing is overwritten', async () => {
