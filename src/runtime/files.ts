@@ -9,6 +9,10 @@ import type { FileHandle, FileSystem, WritableFile } from './types.ts';
 
 function explain(error: unknown, path: string, doing: string): CochleaError {
   const code = (error as { code?: string }).code ?? '';
+  const makesFolders = ['write', 'append to', 'create'].includes(doing);
+  if (makesFolders && (code === 'ENOTDIR' || code === 'EEXIST')) {
+    return new CochleaError('file-system', `cannot ${doing} ${path}: a part of its path is a file`, 'choose another place', { cause: error });
+  }
   if (code === 'ENOENT' || code === 'ENOTDIR') return new CochleaError('file-missing', `no such file or folder: ${path}`, undefined, { cause: error });
   const why: Record<string, string> = {
     EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only', ENOSPC: 'the disk is full',
@@ -133,7 +137,7 @@ export const files: FileSystem = {
   list: (p) => attempt(p, 'list', async () => (await fs.readdir(p)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))),
   removePartials: (p, of = () => true) => attempt(p, 'clean up', async () => {
     for (const name of await fs.readdir(p).catch((error: { code?: string }) => {
-      if (error.code === 'ENOENT') return [];
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
       throw error;
     })) {
       const base = baseOfPartial(name);

@@ -150,6 +150,19 @@ test('append adds to the end; a full device says so', { skip: process.platform =
   await assert.rejects(files.append('/dev/full', 'three'), coded('file-system', /cannot append to \/dev\/full: the disk is full/));
 });
 
+test('what is to be written behind a file, as a folder, says so', async () => {
+  const file = join(folder, 'a file');
+  await files.write(file, 'x');
+  for (const path of [join(file, 'y'), join(file, 'z', 'y')]) {
+    for (const work of [() => files.write(path, 'y'), () => files.writeNew(path, 'y'), () => files.append(path, 'y'), () => files.openToWrite(path), () => files.makeFolder(path), () => files.link(path, file)]) {
+      await assert.rejects(work(), coded('file-system', /cannot (write|append to|create) .*a file.*y: a part of its path is a file/));
+    }
+    await files.removePartials(path);
+  }
+  await files.removePartials(file);
+  assert.equal(await files.readText(file), 'x');
+});
+
 test('rename, remove and temporary folders', async () => {
   const place = await files.temporaryFolder('cochlea-');
   assert.deepEqual(readdirSync(place), []);
