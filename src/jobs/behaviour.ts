@@ -6,7 +6,7 @@ import { type Behaviour, type BehaviourClip, evaluateBehaviour, surveyClips, typ
 import type { Gpu } from '../gpu/index.ts';
 import { runtime } from '../runtime/index.ts';
 import { type BaseConfig, refuseTranscoder, SAE } from '../sae/index.ts';
-import { readInputMean, type Untrained, untrainedSae } from '../training/index.ts';
+import { readInputMean, type TrainerConfig, type Untrained, type UntrainedOptions, untrainedSae } from '../training/index.ts';
 import { chooseClips, type ClipOptions, Skipped } from './recordings/clips.ts';
 import { openTwoParts, type TwoPartsOptions } from './recordings/two-parts.ts';
 import { checkFrames, trainedOn } from './recordings/trained-on.ts';
@@ -89,7 +89,7 @@ export async function scoreBehaviour(options: BehaviourJobOptions): Promise<Beha
     const survey = await surveyClips(model, chosen.clips.map(({ id, labels: { text } }) => ({ id, text })), open, { seed, signal, onProgress });
     const stored = await readInputMean(folder, sae.dIn);
     const mean = stored ?? survey.mean;
-    untrained = await untrainedSae({ gpu, config: sae.config, trainedAs: await trainedAs(folder), mean, frames: survey.sample });
+    untrained = await untrainedSae({ gpu, config: sae.config, ...await trainedAs(folder), mean, frames: survey.sample });
     const behaviour = await evaluateBehaviour({
       model, sae, untrained: 'reason' in untrained ? untrained : untrained.sae, mean, survey, open, targets, seed, resamples, strict, signal, onProgress,
       onSkip: (line) => onNotice?.(`skipped ${line}`),
@@ -136,12 +136,13 @@ export async function openRecording(model: SpliceableModel, clip: Clip): Promise
   return model.open((await loadClip(clip, model.sampleRate)).samples);
 }
 
-/** The configuration that run.json says the SAE was trained with. */
-async function trainedAs(folder: string): Promise<BaseConfig | undefined> {
+/** What run.json says of how the SAE was trained. */
+async function trainedAs(folder: string): Promise<Pick<UntrainedOptions, 'trainedAs' | 'biasInitialisation'>> {
   const path = runtime.paths.join(folder, 'run.json');
-  if (!await runtime.files.info(path)) return undefined;
+  if (!await runtime.files.info(path)) return {};
   try {
-    return (JSON.parse(await runtime.files.readText(path)) as { sae?: BaseConfig }).sae;
+    const { sae, training } = JSON.parse(await runtime.files.readText(path)) as { sae?: BaseConfig; training?: TrainerConfig };
+    return { trainedAs: sae, biasInitialisation: training?.b_dec_init_method };
   } catch {
     throw new CochleaError('file-damaged', `${path} is not JSON`, 'the SAE beside it can be used without it');
   }

@@ -1,5 +1,7 @@
 import { frameNumbers } from '../activations/halves.ts'; // the trainer runs in pages, which have no packages
 import { architectureOf, type BaseConfig, type InputTransform } from '../sae/index.ts';
+import type { TrainerConfig } from './config.ts';
+import { geometricMedian, meanRow } from './geometric-median.ts';
 import type { TrainingBatch } from './stream-inputs.ts';
 
 /** Rows as an SAE has them before or behind it, in float64. */
@@ -15,6 +17,14 @@ export function seenFrames(sae: BaseConfig, input: InputTransform, { x, target, 
   const frames = transformed(frameNumbers(x, format), input);
   normalise(frames, sae);
   return { frames, targets: architectureOf(sae.architecture).needs === 'targets' ? transformed(frameNumbers(target!, format), input.target!) : frames };
+}
+
+/** What b_dec begins as by b_dec_init_method [d_out], from a batch of at least one row. */
+export function initialBias(method: TrainerConfig['b_dec_init_method'], sae: BaseConfig, input: InputTransform, batch: TrainingBatch): Float32Array {
+  const { targets } = seenFrames(sae, input, batch);
+  const columns = architectureOf(sae.architecture).needs === 'targets' ? input.target!.mean.length : sae.d_in;
+  if (method === 'zeros') return new Float32Array(columns);
+  return Float32Array.from((method === 'mean' ? meanRow : geometricMedian)(targets, columns));
 }
 
 function transformed(x: Float32Array, { mean, scale }: { mean: Float32Array; scale: number }): Float64Array {

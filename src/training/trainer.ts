@@ -8,11 +8,10 @@ import type { Gpu, Recorder, Tensor } from '../gpu/index.ts';
 import { adam, countFirings, type EncodeVariant, halfVariants, listDead, projectRows, recordFields, recordFloats, rowNorms, scaleRows, stepTotals } from '../kernels/index.ts';
 import { architectureOf, type BaseConfig, type Compatibility, type InputTransform, type Parameter, type StepInputs, type TrainingForm, type Weights } from '../sae/index.ts';
 import { adamEpsilon, maxGradientNorm, type TrainerConfig } from './config.ts';
-import { geometricMedian, meanRow } from './geometric-median.ts';
 import type { MemoryUse, PlannedTensor } from './memory-plan.ts';
 import { resample } from './resample.ts';
 import { coefficientAt, learningRate } from './schedule.ts';
-import { seenFrames } from './seen-frames.ts';
+import { initialBias } from './seen-frames.ts';
 import { recordField, stepMetrics, type StepMetrics } from './step-metrics.ts';
 import { StreamInputs, type StreamShape, type TrainingBatch } from './stream-inputs.ts';
 
@@ -208,9 +207,7 @@ export class Trainer {
   #initialiseBias(batch: TrainingBatch): void {
     this.#biasIsOpen = false;
     const { value } = this.form.parameters.find(({ name }) => name === 'b_dec')!;
-    const { targets } = seenFrames(this.sae, this.input, batch);
-    const middle = this.config.b_dec_init_method === 'mean' ? meanRow : geometricMedian;
-    this.#gpu.upload(value, Float32Array.from(middle(targets, value.columns)));
+    this.#gpu.upload(value, initialBias(this.config.b_dec_init_method, this.sae, this.input, batch));
   }
 
   /** Whether `resample` is to be called before the next step. */

@@ -5,6 +5,7 @@ import type { SaelensConfig } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
 import { RandomStream } from '../../src/random.ts';
 import { addDirection, architectures, type BaseConfig, dense, intervene, latentChange, type LatentEdit, SAE, type SparseActs, trainedArchitectures, type Weights } from '../../src/sae/index.ts';
+import { geometricMedian, meanRow } from '../../src/training/geometric-median.ts';
 import { untrainedSae } from '../../src/training/index.ts';
 import { sparseOf } from '../evaluation/made-up.ts';
 import { fails } from '../support/fails.ts';
@@ -168,6 +169,15 @@ describe('an SAE before its first step', () => {
     assert.ok(one.sae && two.sae);
     assert.deepEqual(one.sae.weights, two.sae.weights);
     assert.deepEqual(one.sae.weights.b_dec, mean, 'b_dec begins at zero, and the mean is folded into it');
+    // Where b_dec began from frames it does so here, and comes back in their units.
+    const uncentred = { ...config, metadata: { ...config.metadata, centred: false } };
+    for (const biasInitialisation of ['zeros', 'mean', 'geometric_median'] as const) {
+      const { sae: begun } = await untrainedSae({ gpu, config: uncentred, biasInitialisation, mean, frames });
+      const middle = { zeros: () => new Float64Array(dIn), mean: meanRow, geometric_median: geometricMedian }[biasInitialisation](Float64Array.from(frames), dIn);
+      begun!.weights.b_dec.forEach((value, d) => assert.ok(Math.abs(value - middle[d]!) < 1e-4, `${biasInitialisation}: ${value} is not ${middle[d]}`));
+      assert.deepEqual(begun!.weights.W_dec, one.sae.weights.W_dec);
+      begun!.dispose();
+    }
     const other = await untrainedSae({ gpu, config: { ...config, metadata: { ...config.metadata, seed: seed + 1 } }, mean, frames });
     assert.notDeepEqual(other.sae!.weights.W_enc, one.sae.weights.W_enc);
     assert.match(JSON.stringify(await untrainedSae({ gpu, config: { ...config, architecture: 'temporal' }, mean, frames })), /nothing says what an SAE of architecture temporal begins as/);
