@@ -126,8 +126,8 @@ function startFields({ frames, gamma, gammaCentred, deadShare }: StartStatistics
   return { frames, gamma, gamma_centred: gammaCentred, dead_share: deadShare };
 }
 
-/** Writes the SAE. */
-export async function saveSae({ folder, training, centre }: Member, trainer: Trainer, final: StepMetrics, start: StartStatistics, source: { info: ActivationInfo; targetInfo?: TargetInfo }): Promise<void> {
+/** Writes the SAE. Throws `not-finite` where the last update made numbers that are none: no step came after it to notice. */
+export async function saveSae({ name, folder, training, centre }: Member, trainer: Trainer, final: StepMetrics, start: StartStatistics, source: { info: ActivationInfo; targetInfo?: TargetInfo }): Promise<void> {
   const firings = await trainer.firings();
   const isTranscoder = trainer.input.target !== undefined;
   const metadata = {
@@ -136,6 +136,11 @@ export async function saveSae({ folder, training, centre }: Member, trainer: Tra
     seed: training.seed, start: startFields(start),
   };
   const { config, weights } = inferenceForm(trainer.sae, await trainer.weights(), trainer.input, metadata, trainer.savedThreshold);
+  const tensors = tensorsFromWeights(weights);
+  for (const [tensor, { data }] of tensors) {
+    if (data.every((value) => Number.isFinite(value))) continue;
+    throw new CochleaError('not-finite', `${name === '' ? '' : `${name}: `}${tensor} is NaN or infinite after step ${trainer.step}`, 'lower the learning rate or check the frames');
+  }
   if (centre) await writeInputMean(folder, trainer.input.mean);
-  await writeSaelensFolder(folder, { config, tensors: tensorsFromWeights(weights), logSparsity: logSparsity(firings.counts, firings.rows) });
+  await writeSaelensFolder(folder, { config, tensors, logSparsity: logSparsity(firings.counts, firings.rows) });
 }

@@ -158,6 +158,10 @@ describe('a run', () => {
   test('that ends in numbers that are none names the step and leaves no SAE', async () => {
     await assert.rejects(trainRun(options('blown-up', { lr: 1e38, checkpointEvery: 0 })), fails('not-finite', /^step \d+: the loss, a gradient or a pre-activation is NaN or infinite: /));
     assert.ok(!existsSync(join(place('blown-up'), 'cfg.json')));
+    // The last update has no step after it that would notice.
+    const last = trainerConfig({ train_batch_size_samples: batch, total_training_samples: batch, lr: 1e39, seed });
+    await assert.rejects(trainRun(options('blown-up-last', { training: last })), fails('not-finite', /^W_\w+ is NaN or infinite after step 1: lower the learning rate or check the frames$/));
+    for (const name of ['cfg.json', 'sae_weights.safetensors', 'input_mean.safetensors']) assert.ok(!existsSync(join(place('blown-up-last'), name)), name);
   });
 
   test('of frames that are not finite names the place, or drops and counts them', async () => {
