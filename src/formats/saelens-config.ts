@@ -74,6 +74,14 @@ const legacyMetadata = [
   'neuronpedia_id', 'context_size', 'seqpos_slice', 'dataset_path', 'sae_lens_version', 'sae_lens_training_version', 'hook_name_out',
   'hook_head_index_out',
 ];
+const ranked = ['k', 'rescale_acts_by_decoder_norm'], mapped = ['d_out'];
+/** Fields of architectures: SAELens keeps those of the configuration's class, whatever the version. */
+const architectureFields = new Map([
+  ['topk', ranked], ['groupmax', ranked], ['abstopk', ranked], ['batchtopk', ranked], ['matryoshka_batchtopk', ranked],
+  ['transcoder', mapped], ['skip_transcoder', mapped], ['jumprelu_transcoder', mapped], ['jumprelu_skip_transcoder', mapped],
+  ['matching_pursuit', ['residual_threshold', 'max_iterations', 'stop_on_duplicate_support']],
+  ['temporal', ['n_heads', 'n_attn_layers', 'bottleneck_factor', 'sae_diff_type', 'kval_topk', 'tied_weights', 'activation_normalization_factor']],
+]);
 
 function fromLegacy(old: Record<string, Json>): Record<string, Json> {
   const fields: Record<string, Json> = {
@@ -81,19 +89,19 @@ function fromLegacy(old: Record<string, Json>): Record<string, Json> {
     ...Object.fromEntries(Object.entries(old).map(([name, value]) => [legacyNames[name] ?? name, value])),
   };
   const normalize = fields['normalize_activations'];
-  const { d_in, d_sae, dtype, device, apply_b_dec_to_input, d_out } = fields as SaelensConfig;
+  const { d_in, d_sae, dtype, device, apply_b_dec_to_input } = fields as SaelensConfig;
+  const architecture = fields['activation_fn'] === 'topk' ? 'topk' : fields['architecture']!;
+  const own = architectureFields.get(String(architecture)) ?? [];
   const config: Record<string, Json> = {
-    architecture: fields['architecture']!, d_in, d_sae, apply_b_dec_to_input,
-    ...(dtype === undefined ? {} : { dtype }), ...(device === undefined ? {} : { device }), ...(d_out === undefined ? {} : { d_out }),
+    architecture, d_in, d_sae, apply_b_dec_to_input,
+    ...(dtype === undefined ? {} : { dtype }), ...(device === undefined ? {} : { device }),
+    ...Object.fromEntries(own.filter((name) => fields[name] !== undefined).map((name) => [name, fields[name]!])),
     normalize_activations: typeof normalize === 'boolean' ? (normalize ? 'expected_average_only_in' : 'none') : normalize ?? 'none',
     reshape_activations: fields['reshape_activations'] ?? (String(fields['hook_name'] ?? '').includes('hook_z') ? 'hook_z' : 'none'),
     metadata: Object.fromEntries(legacyMetadata.filter((name) => fields[name] !== undefined).map((name) => [name, fields[name]!])),
   };
-  if (fields['activation_fn'] === 'topk') {
-    const kwargs = fields['activation_fn_kwargs'];
-    config['architecture'] = 'topk';
-    if (isObject(kwargs) && kwargs['k'] !== undefined) config['k'] = kwargs['k'];
-  }
+  const kwargs = fields['activation_fn_kwargs'];
+  if (architecture === 'topk' && isObject(kwargs) && kwargs['k'] !== undefined) config['k'] = kwargs['k'];
   return config;
 }
 

@@ -203,6 +203,15 @@ describe('configurations', () => {
     assert.equal(parse({ d_in: 2, d_sae: 3, normalize_activations: false }).normalize_activations, 'none');
   });
 
+  test('without a version they keep what belongs to their architecture', () => {
+    const bare = parse({ architecture: 'topk', d_in: 2, d_sae: 3, dtype: 'float32', k: 5, rescale_acts_by_decoder_norm: true, l1_coefficient: 1 });
+    assert.deepEqual([bare.architecture, bare['k'], bare['rescale_acts_by_decoder_norm'], 'l1_coefficient' in bare], ['topk', 5, true, false]);
+    assert.equal(parse({ architecture: 'topk', d_in: 2, d_sae: 3, activation_fn_kwargs: { k: 7 } })['k'], 7);
+    assert.equal(parse({ architecture: 'temporal', d_in: 2, d_sae: 3, n_heads: 2, tied_weights: false })['tied_weights'], false);
+    assert.equal('k' in parse({ architecture: 'standard', d_in: 2, d_sae: 3, k: 0 }), false);
+    assert.throws(() => parse({ architecture: 'topk', d_in: 2, d_sae: 3, k: 0 }), /k is 0, not a positive number/);
+  });
+
   test('the version decides between the two readings', () => {
     const architectureOf = (version: string): string =>
       parse({ ...base, architecture: 'standard', activation_fn: 'topk', metadata: { sae_lens_version: version } }).architecture;
