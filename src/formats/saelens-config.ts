@@ -40,6 +40,8 @@ export function configDType(config: SaelensConfig): FloatDType {
   return dtype;
 }
 
+const maxDepth = 64;
+
 /** Reads the text of a cfg.json; `path` stands for it in messages. Throws `file-damaged`. */
 export function parseSaelensConfig(text: string, path: string): SaelensConfig {
   let fields: unknown;
@@ -49,6 +51,11 @@ export function parseSaelensConfig(text: string, path: string): SaelensConfig {
     throw new CochleaError('file-damaged', `${path} is not JSON (${(error as Error).message.replace(/\s+/g, ' ')})`);
   }
   if (!isObject(fields)) throw new CochleaError('file-damaged', `${path} is not a JSON object`);
+  // What is read is written again, and JSON.stringify takes the stack for it.
+  for (let depth = 0, level: Json[] = [fields]; level.length > 0; depth++) {
+    if (depth > maxDepth) throw new CochleaError('file-damaged', `${path} is nested more than ${maxDepth} deep`);
+    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
+  }
   return checked(isLegacy(fields, path) ? fromLegacy(fields) : fields, path);
 }
 

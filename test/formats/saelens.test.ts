@@ -233,5 +233,8 @@ describe('configurations', () => {
     assert.throws(() => parse({ ...base, architecture: 'standard', metadata: 'x', sae_lens_version: '6.1.0' }), /metadata is "x"/);
     assert.throws(() => parseSaelensConfig('{', 'cfg.json'), /cfg\.json is not JSON/);
     assert.throws(() => parseSaelensConfig('[]', 'cfg.json'), /not a JSON object/);
+    const nested = (depth: number): string => `{"architecture":"standard","d_in":2,"d_sae":3,"sae_lens_version":"6.1.0","metadata":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`;
+    assert.ok(parseSaelensConfig(nested(60), 'cfg.json'));
+    assert.throws(() => parseSaelensConfig(nested(100_000), 'cfg.json'), /cfg\.json is nested more than 64 deep/);
   });
 });
