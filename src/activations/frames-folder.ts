@@ -63,11 +63,15 @@ export async function openFramesFolder(folder: string, { target = false }: { tar
   const rows = frames.reduce((sum, matrix) => sum + matrix.rows, 0);
   if (record && rows !== record.frames + record.padding) throw new CochleaError('file-damaged', `the files in ${folder} have ${rows} rows, its frames.json says ${record.frames + record.padding}`);
   const table = paths.join(folder, clipTableName);
-  return matrixSource({
+  if (record && !await files.info(table)) throw new CochleaError('file-missing', `${folder} has a frames.json and no ${clipTableName}, which says whose the rows are and which are padding`, 'copy all of the exported folder');
+  const source = await matrixSource({
     name: paths.basename(folder), path: folder, frames, ...found.labels, info: { ...known, dIn, dataSha256: await filesHash(sources) },
     ...(found.target && { target: { matrices: found.target, info: record?.target ?? { hook: `${known.hook}: y`, layer: null, dOut: found.target[0]!.columns } } }),
-    ...(record && await files.info(table) && { clipTable: table }), close: async () => {},
+    ...(record && { clipTable: table }), close: async () => {},
   });
+  // Rows of no clip are padding: a table that lost lines would lose frames.
+  if (record && source.rows !== record.frames) throw new CochleaError('file-damaged', `${table} gives ${source.rows} rows to clips, ${folder} has ${record.frames} frames by its frames.json`, 'copy the exported folder again');
+  return source;
 }
 
 interface Found {

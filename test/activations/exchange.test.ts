@@ -97,6 +97,12 @@ describe('a store exported as tensor files', () => {
     await spoil('clips.jsonl', (text) => text.replace('"first_row":0', '"first_row":5'), 'file-damaged', /to clip "clip-1": others have them/);
     await spoil('clips.jsonl', (text) => text.replace(/"rows":\d+\}\n$/, '"rows":9999}\n'), 'file-damaged', /to clip "clip-15": there are \d+$/);
     await spoil('clips.jsonl', (text) => text.replace('"id":"clip-3"', '"id":3'), 'file-damaged', /has a line that describes no clip/);
+    await spoil('clips.jsonl', (text) => text.replace(/[^\n]*\n$/, ''), 'file-damaged', /clips\.jsonl gives \d+ rows to clips, .* has \d+ frames by its frames\.json: copy/);
+    await spoil('clips.jsonl', () => '', 'file-damaged', /gives 0 rows to clips/);
+    const table = await files.read(join(out, 'clips.jsonl'));
+    await files.remove(join(out, 'clips.jsonl'));
+    await refused(openFramesFolder(out), 'file-missing', /has a frames\.json and no clips\.jsonl/);
+    await files.write(join(out, 'clips.jsonl'), table);
     const source = await openFramesFolder(out);
     await writeNpy(join(out, 'activations-00000-of-00001.npy'), [2, 6], new Float32Array(12));
     await refused(collect(source, Infinity), 'file-damaged', /was changed while it was read/);
