@@ -79,7 +79,7 @@ interface Found {
   frames: MatrixFile[];
   target?: MatrixFile[];
   labels?: Pick<MatrixFrames, 'clip' | 'time'>;
-  /** What the first file tells. */
+  /** What the files tell, none of which contradicts another. */
   told?: Partial<ActivationInfo>;
   paths: readonly string[];
 }
@@ -109,12 +109,15 @@ async function fromTensors(folder: string, record: FramesRecord | undefined, tar
   if (names.length === 0) throw new CochleaError('file-missing', `there are no activations in ${folder}: neither manifest.json (a store), state.json (a dataset) nor .safetensors or .npy files`);
   if (new Set(names.map(({ file }) => paths.extname(file).toLowerCase())).size > 1) throw new CochleaError('usage', `${folder} has .safetensors and .npy files`, 'name a folder with one kind');
   if (target && record && !record.target) throw without(folder);
-  const found = { hook: paths.basename(folder), frames: [] as MatrixFile[], target: [] as MatrixFile[], clip: [] as MatrixFile[], time: [] as MatrixFile[], paths: [] as string[], told: undefined as Partial<ActivationInfo> | undefined };
+  const found = { hook: paths.basename(folder), frames: [] as MatrixFile[], target: [] as MatrixFile[], clip: [] as MatrixFile[], time: [] as MatrixFile[], paths: [] as string[] };
+  const told = new Told();
+  const labelled: string[] = [], bare: string[] = [];
   for (const { file, target: targetFile } of names as FramesRecord['files']) {
     const path = paths.join(folder, file);
     found.paths.push(path);
-    const { matrix, labels, told } = await oneFile(path, 'x');
-    found.told ??= told;
+    const { matrix, labels, told: here } = await oneFile(path, 'x');
+    told.add(path, here);
+    (labels.clip ? labelled : bare).push(path);
     found.frames.push(matrix);
     found.clip.push(...labels.clip ?? []);
     found.time.push(...labels.time ?? []);
@@ -124,11 +127,35 @@ async function fromTensors(folder: string, record: FramesRecord | undefined, tar
     if (of !== path) found.paths.push(of);
     found.target.push((await oneFile(of, 'y')).matrix);
   }
-  const { hook, frames, clip, time, told } = found;
+  if (labelled.length > 0 && bare.length > 0) throw unlike(`${labelled[0]} says by \`clip\` and \`time\` whose its rows are`, `${bare[0]} does not`);
+  const { hook, frames, clip, time } = found;
   return {
-    hook, frames, paths: found.paths, ...(target && { target: found.target }), ...(told && { told }), ...(clip.length === frames.length && { labels: { clip, time } }),
+    hook, frames, paths: found.paths, told: told.all, ...(target && { target: found.target }), ...(labelled.length > 0 && { labels: { clip, time } }),
   };
 }
+
+const unlike = (one: string, other: string): CochleaError => (
+  new CochleaError('file-damaged', `${one}, ${other}`, 'a folder is one stream of frames: put files of another kind into a folder of their own'));
+
+/** What files tell of their frames, all together. */
+class Told {
+  readonly all: Partial<ActivationInfo> = {};
+  readonly #from: Partial<Record<keyof ActivationInfo, string>> = {};
+
+  /** Throws `file-damaged` for what another file tells otherwise; an empty text tells nothing. */
+  add(path: string, { model, hook, frameRate }: Partial<ActivationInfo>): void {
+    const said = [['model', model, 'model'], ['hook', hook, 'hook'], ['frameRate', frameRate, 'frame rate']] as const;
+    for (const [key, value, name] of said) {
+      if (value === undefined || (value === '' && key in this.all)) continue;
+      const before = this.all[key] || undefined;
+      if (before !== undefined && before !== value) throw unlike(`${this.#from[key]} has the ${name} ${quoted(before)}`, `${path} ${quoted(value)}`);
+      Object.assign(this.all, { [key]: value });
+      this.#from[key] = path;
+    }
+  }
+}
+
+const quoted = (value: string | number): string => JSON.stringify(value).slice(0, 80);
 
 /** The frames of one tensor file, which is not kept open. */
 async function oneFile(path: string, tensor: string): Promise<{ matrix: MatrixFile; labels: ReturnType<typeof rowLabels>; told: Partial<ActivationInfo> }> {

@@ -202,4 +202,27 @@ describe('tensor files of others', () => {
     await files.makeFolder(join(folder, 'nothing'));
     await refused(openFramesFolder(join(folder, 'nothing')), 'file-missing', /neither manifest\.json \(a store\), state\.json \(a dataset\) nor/);
   });
+
+  test('files of a folder that contradict each other are refused: nobody\'s times would be right', async () => {
+    const place = join(folder, 'unlike');
+    const write = (name: string, metadata?: Record<string, string>, labelled = false): Promise<void> => writeSafetensors(join(place, name), [
+      { name: 'x', dtype: 'F32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },
+      ...(labelled ? ['clip', 'time'].map((column) => ({ name: column, dtype: 'F32' as const, shape: [2], data: Float32Array.of(0, 1) })) : []),
+    ], metadata);
+    await write('a.safetensors', { hook: '' });
+    await write('b.safetensors', { frame_rate: '50', model: 'm', hook: 'layers.1' });
+    await write('c.safetensors', { frame_rate: '50', hook: '' });
+    const { info: { model, hook, frameRate } } = await openFramesFolder(place);
+    assert.deepEqual([model, hook, frameRate], ['m', 'layers.1', 50]);
+    const cases: [Record<string, string>, RegExp][] = [
+      [{ frame_rate: '25' }, /b\.safetensors has the frame rate 50, .*c\.safetensors 25: a folder is one stream/],
+      [{ model: 'other' }, /b\.safetensors has the model "m", .*c\.safetensors "other"/], [{ hook: 'layers.2' }, /has the hook "layers\.1", .*"layers\.2"/],
+    ];
+    for (const [metadata, message] of cases) {
+      await write('c.safetensors', metadata);
+      await refused(openFramesFolder(place), 'file-damaged', message);
+    }
+    await write('c.safetensors', { frame_rate: '50' }, true);
+    await refused(openFramesFolder(place), 'file-damaged', /c\.safetensors says by `clip` and `time` whose its rows are, .*a\.safetensors does not/);
+  });
 });
