@@ -222,7 +222,15 @@ export class ActivationWriter {
     for await (const entry of readIndex(folder)) {
       for (const [id] of entry.line.clips) this.#taken.add(id);
       ({ line: last, end } = entry);
-      if (!manifest.complete) this.#count(last);
+      if (manifest.complete) continue;
+      this.#count(last);
+      // Without it the store would be called complete, and its clips done.
+      const path = runtime.paths.join(folder, last.file);
+      const size = (await runtime.files.info(path))?.size;
+      if (size !== last.bytes) {
+        const found = size === undefined ? 'is not there' : `has ${size} bytes, not ${last.bytes}`;
+        throw new CochleaError('file-damaged', `${path} ${found}, although ${indexPath(folder)} lists it`, 'bring it back, or start over in another folder');
+      }
     }
     if (manifest.complete) return;
     await runtime.files.removePartials(folder, isOurs);

@@ -318,6 +318,18 @@ describe('damage', () => {
     await assert.rejects(ActivationWriter.open(folder, info, { dtype: 'f16', resume: true }), fails('file-damaged', /shard-000001.*checksum/));
   });
 
+  test('a store that lost a shard before the last cannot be resumed on', async () => {
+    const resumed = async (spoil: (shard: string) => Promise<void>): Promise<void> => {
+      const folder = freshFolder();
+      const writer = await ActivationWriter.open(folder, info, { dtype: 'f16', resume: false, shardBytes: 120 });
+      await writer.addClip(clip(4));
+      await spoil(join(folder, 'shard-000000.msgpack'));
+      await ActivationWriter.open(folder, info, { dtype: 'f16', resume: true });
+    };
+    await assert.rejects(resumed((shard) => runtime.files.remove(shard)), fails('file-damaged', /shard-000000\.msgpack is not there, although .*shards\.jsonl lists it: bring it back/));
+    await assert.rejects(resumed((shard) => runtime.files.write(shard, 'truncated')), fails('file-damaged', /shard-000000\.msgpack has 9 bytes, not \d+, although/));
+  });
+
   test('200 stores with mutated readable files are read or refused', async () => {
     const random = new RandomStream(freshSeed('hostile stores'), 0);
     const folder = freshFolder();
