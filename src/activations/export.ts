@@ -44,8 +44,8 @@ export interface ExportResult {
 /**
  * Writes all frames of a source, in stored order, to a new folder: the files of the form, clips.jsonl, frames.json. The folder appears whole when all
  * is written; what is left of an export that was stopped goes with it. Memory: a chunk of the source and about 16 MiB. Throws `file-exists`
- * when there is something at `out`, `not-finite` for a number beyond float16 in an export of float16, `config` when no clip fills a context,
- * `interrupted` when the signal aborts.
+ * when there is something at `out`, `not-finite` for a number beyond float16 in an export of float16, `config` when no clip fills a context
+ * or a context is too long, `interrupted` when the signal aborts.
  */
 export async function exportFrames(source: FrameSource, out: string, options: ExportOptions): Promise<ExportResult> {
   const there = await files.info(out);
@@ -106,6 +106,9 @@ function spanWriter(path: string): SpanWriter {
 
 const numbered = (name: string, n: number, of: number, extension: string): string => `${name}-${String(n).padStart(5, '0')}-of-${String(of).padStart(5, '0')}.${extension}`;
 
+/** Of a dataset's row, as float32: it is held whole, and Arrow counts in 32 bits. */
+const mostRowBytes = 2 ** 30;
+
 async function exportDataset(source: FrameSource, folder: string, options: ExportOptions, clips: SpanWriter): Promise<Written> {
   const { dtype, context = 16, pad = false, fileBytes = 512 << 20 } = options;
   const { info, targetInfo, rows } = source;
@@ -118,6 +121,8 @@ async function exportDataset(source: FrameSource, folder: string, options: Expor
   const cellBytes = columns.reduce((sum, { shape, dtype: type }) => sum + shape.reduce((product, size) => product * size, type === 'F16' ? 2 : 4), 0);
   const cells = Math.max(1, Math.min(cellsPerBatch(columns[0]!), Math.floor(fileBytes / cellBytes)));
   const batchesPerFile = Math.max(1, Math.floor(fileBytes / (cells * cellBytes)));
+  const most = Math.floor(mostRowBytes / (4 * (source.dIn + (targetInfo?.dOut ?? 0))));
+  if (context > most) throw new CochleaError('config', `a context of ${context} frames is more than a row of a dataset can hold here`, `${most} are possible`);
   const writer = await arrowWriter(columns);
   const hash = runtime.sha256();
   const counts = { frames: 0, padding: 0, dropped: 0 };

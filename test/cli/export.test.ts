@@ -52,6 +52,7 @@ describe('export', () => {
     await refuse([place('store'), place('out')], 2, /required option '--to <form>' not specified/);
     await refuse([place('store'), place('out'), '--to', 'npy', '--context', '4'], 2, /^cochlea: --context is for --to datasets: other files have a frame per row$/);
     await refuse([place('store'), place('store'), '--to', 'npy'], 1, /^cochlea: there is something at .*store already: choose another folder$/);
+    await refuse([place('store'), place('out'), '--to', 'datasets', '--pad', '--context', '100000000000'], 2, /^cochlea: a context of 100000000000 frames is more than a row of a dataset can hold here: 44739242 are possible$/);
     await refuse([place('store'), place('out'), '--to', 'datasets', '--context', '500'], 2, /^cochlea: no clip has 500 frames: take a smaller --context, or --pad$/);
     assert.deepEqual(readdirSync(folder).filter((name) => name.includes('out')), []);
   });
