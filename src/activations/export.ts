@@ -5,6 +5,7 @@ import { encodeElements } from '../formats/dtype.ts';
 import { writeSafetensors } from '../formats/index.ts';
 import { npyHeader } from '../formats/npy.ts';
 import { runtime } from '../runtime/index.ts';
+import { writeWholeFolder } from '../runtime/whole-folder.ts';
 import { type ClipSpan, clipTableWriter } from './clip-table.ts';
 import { type Cells, contextCells } from './contexts.ts';
 import { writeDatasetFiles } from './dataset-folder.ts';
@@ -48,25 +49,15 @@ export interface ExportResult {
  * or a context is too long, `interrupted` when the signal aborts.
  */
 export async function exportFrames(source: FrameSource, out: string, options: ExportOptions): Promise<ExportResult> {
-  const there = await files.info(out);
-  if (there && (!there.isDirectory || (await files.list(out)).length > 0)) throw new CochleaError('file-exists', `there is something at ${out} already`, 'choose another folder');
-  const partial = paths.join(paths.dirname(paths.resolve(out)), `.${paths.basename(paths.resolve(out))}.partial`);
-  await files.remove(partial); // of an export that was killed
-  await files.makeFolder(partial);
-  try {
-    const clips = spanWriter(paths.join(partial, clipTableName));
-    const written = await (options.to === 'datasets' ? exportDataset : exportTensors)(source, partial, options, clips);
+  return writeWholeFolder(out, async (folder) => {
+    const clips = spanWriter(paths.join(folder, clipTableName));
+    const written = await (options.to === 'datasets' ? exportDataset : exportTensors)(source, folder, options, clips);
     const { info, targetInfo } = source;
     await clips.finish();
-    await writeFramesRecord(partial, { info, ...(targetInfo && { target: targetInfo }), dtype: options.dtype, ...written });
-    if (there) await files.remove(out);
-    await files.rename(partial, out);
+    await writeFramesRecord(folder, { info, ...(targetInfo && { target: targetInfo }), dtype: options.dtype, ...written });
     const { frames, dropped, padding } = written;
     return { out, frames, dropped, padding, clips: clips.count, files: written.files.flatMap(({ file, target }) => (target === undefined ? [file] : [file, target])) };
-  } catch (error) {
-    await files.remove(partial);
-    throw error;
-  }
+  });
 }
 
 type Written = Pick<FramesRecord, 'frames' | 'padding' | 'dropped' | 'context' | 'files'>;

@@ -1,6 +1,6 @@
 /** Frames out to a dataset, and a dataset in to training, by the command line. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -55,5 +55,12 @@ describe('export', () => {
     await refuse([place('store'), place('out'), '--to', 'datasets', '--pad', '--context', '100000000000'], 2, /^cochlea: a context of 100000000000 frames is more than a row of a dataset can hold here: 44739242 are possible$/);
     await refuse([place('store'), place('out'), '--to', 'datasets', '--context', '500'], 2, /^cochlea: no clip has 500 frames: take a smaller --context, or --pad$/);
     assert.deepEqual(readdirSync(folder).filter((name) => name.includes('out')), []);
+  });
+
+  test('goes into the folder that it was called in', async () => {
+    mkdirSync(place('here'));
+    const { code, stderr } = await cochlea(['export', place('x.safetensors'), '.', '--to', 'npy', '--quiet'], { cwd: place('here') });
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.deepEqual(readdirSync(place('here')), ['activations-00000-of-00001.npy', 'clips.jsonl', 'frames.json']);
   });
 });

@@ -1,8 +1,8 @@
 /** From form to form and back: the same bytes, or a reason why not. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { readSaelensFolder, type SaelensConfig } from '../../src/formats/index.ts';
@@ -10,8 +10,10 @@ import { Gpu } from '../../src/gpu/index.ts';
 import { convertSae } from '../../src/jobs/published/convert.ts';
 import { readPretrained, writers } from '../../src/pretrained/index.ts';
 import { RandomStream } from '../../src/random.ts';
+import { runtime } from '../../src/runtime/index.ts';
 import { SAE } from '../../src/sae/index.ts';
 import { cochlea } from '../support/cli.ts';
+import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { fixture, shared } from '../support/paths.ts';
 
@@ -148,6 +150,23 @@ describe('published SAEs', () => {
     const from = fixture('pretrained', 'dictionary-topk');
     await assert.rejects(convertSae(from, from, { to: 'npz' }), (error: CochleaError) => error.code === 'file-exists');
     await assert.rejects(convertSae(from, freshFolder(), { to: 'onnx' }), /there is no form "onnx"/);
+    const file = freshFolder();
+    writeFileSync(file, 'a file');
+    await assert.rejects(convertSae(from, file, { to: 'npz' }), fails('file-exists', /there is something at .* already: choose another folder/));
+  });
+
+  test('are written whole or not at all', async () => {
+    const from = fixture('pretrained', 'dictionary-topk'), out = freshFolder();
+    const { files } = runtime, { write } = files;
+    files.write = (path, content) => (path.endsWith('cfg.json') ? Promise.reject(new CochleaError('file-system', 'the disk is full')) : write(path, content));
+    try {
+      for (const to of ['saelens', 'npz', 'sparsify']) await assert.rejects(convertSae(from, out, { to }), fails('file-system', /the disk is full/));
+    } finally {
+      files.write = write;
+    }
+    assert.ok(!existsSync(out));
+    assert.deepEqual(readdirSync(dirname(out)).filter((name) => name.endsWith('.partial')), []);
+    await convertSae(from, out, { to: 'saelens' });
   });
 
   test('are converted by a command, which says what it read and wrote, and why not', async () => {

@@ -1,6 +1,7 @@
 import { CochleaError } from '../../errors.ts';
 import { type LoadOptions, readPretrained, writers } from '../../pretrained/index.ts';
 import { runtime } from '../../runtime/index.ts';
+import { writeWholeFolder } from '../../runtime/whole-folder.ts';
 
 export interface ConvertOptions extends LoadOptions {
   /** The form to write: the name of one of `writers`. */
@@ -23,15 +24,16 @@ export interface ConvertResult {
 
 /**
  * Writes an SAE that lies in any published form in another one. Numbers of float32, and narrower ones, keep their bits unless the reader folds
- * something into them. Throws `file-exists` for an output folder that is not empty; `config` with the reason where the form cannot say what the
+ * something into them. The folder appears whole or not at all. Throws `file-exists` when there is something at `out`; `config` with the reason where the form cannot say what the
  * SAE is: nothing is written then.
  */
 export async function convertSae(input: string, out: string, { to, id, ...options }: ConvertOptions): Promise<ConvertResult> {
-  const { files } = runtime;
   const writer = writers.find(({ name }) => name === to);
   if (!writer) throw new CochleaError('usage', `there is no form ${JSON.stringify(to.slice(0, 60))}`, `these are: ${writers.map(({ name }) => name).join(', ')}`);
-  if (await files.info(out) && (await files.list(out)).length > 0) throw new CochleaError('file-exists', `${out} is not empty`, 'choose another folder');
-  const { config, weights, logSparsity, notes, loader } = await readPretrained(input, id, options);
-  await writer.write(out, { config, weights, ...(logSparsity ? { logSparsity } : {}) });
-  return { out, from: loader, to, architecture: config.architecture, dIn: config.d_in, dSae: config.d_sae, files: await files.list(out), notes };
+  return writeWholeFolder(out, async (folder) => {
+    const { config, weights, logSparsity, notes, loader } = await readPretrained(input, id, options);
+    await writer.write(folder, { config, weights, ...(logSparsity ? { logSparsity } : {}) });
+    const { architecture, d_in: dIn, d_sae: dSae } = config;
+    return { out, from: loader, to, architecture, dIn, dSae, files: await runtime.files.list(folder), notes };
+  });
 }
