@@ -27,11 +27,12 @@ export function exportCommand(): Command {
           to, dtype, pad, signal, ...(context !== undefined && { context }),
           onProgress: ({ frames, of }) => output.progress(`${frames}${of === undefined ? '' : ` of ${of}`} frames`),
         });
-        const { frames, dropped, padding, clips, files } = result;
+        const { frames, dropped, padding, notFinite, clips, files } = result;
         output.result([
           `${frames} frames of ${clips} clips in ${files.length} ${files.length === 1 ? 'file' : 'files'}: ${out}`,
           ...(dropped > 0 ? [`${dropped} frames (${((100 * dropped) / (frames + dropped)).toFixed(1)} %) were left out: they did not fill a row of ${context ?? 16} at their clip's end (--pad keeps them)`] : []),
           ...(padding > 0 ? [`${padding} rows of zeros were added, with token_ids 0: train with exclude_special_tokens=[0]`] : []),
+          ...(notFinite > 0 ? [`${notFinite} rows hold NaN or infinity, and were written so: train stops at the first, or leaves them out with --drop-non-finite`] : []),
         ].join('\n'), result);
       } finally {
         await source.close();

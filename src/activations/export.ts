@@ -10,6 +10,7 @@ import { type ClipSpan, clipTableWriter } from './clip-table.ts';
 import { type Cells, contextCells } from './contexts.ts';
 import { writeDatasetFiles } from './dataset-folder.ts';
 import { clipTableName, type FramesRecord, writeFramesRecord } from './frames-folder.ts';
+import { isFiniteRow } from './halves.ts';
 import { runs } from './runs.ts';
 import { elementType, type StoreDType } from './shard.ts';
 import type { FrameSource } from './types.ts';
@@ -37,6 +38,8 @@ export interface ExportResult {
   frames: number;
   dropped: number;
   padding: number;
+  /** Rows with NaN or infinity, of frames and of targets; they are written as they are. */
+  notFinite: number;
   /** Clips, or parts of clips where frames are missing. */
   clips: number;
   files: readonly string[];
@@ -51,14 +54,18 @@ export interface ExportResult {
 export async function exportFrames(source: FrameSource, out: string, options: ExportOptions): Promise<ExportResult> {
   return writeWholeFolder(out, async (folder) => {
     const clips = spanWriter(paths.join(folder, clipTableName));
-    const written = await (options.to === 'datasets' ? exportDataset : exportTensors)(source, folder, options, clips);
+    const tally: Tally = { notFinite: 0 };
+    const written = await (options.to === 'datasets' ? exportDataset : exportTensors)(source, folder, options, clips, tally);
     const { info, targetInfo } = source;
     await clips.finish();
     await writeFramesRecord(folder, { info, ...(targetInfo && { target: targetInfo }), dtype: options.dtype, ...written });
     const { frames, dropped, padding } = written;
-    return { out, frames, dropped, padding, clips: clips.count, files: written.files.flatMap(({ file, target }) => (target === undefined ? [file] : [file, target])) };
+    return { out, frames, dropped, padding, ...tally, clips: clips.count, files: written.files.flatMap(({ file, target }) => (target === undefined ? [file] : [file, target])) };
   });
 }
+
+/** Counted up while values are looked at. */
+type Tally = Pick<ExportResult, 'notFinite'>;
 
 type Written = Pick<FramesRecord, 'frames' | 'padding' | 'dropped' | 'context' | 'files'>;
 
@@ -100,7 +107,7 @@ const numbered = (name: string, n: number, of: number, extension: string): strin
 /** Of a dataset's row, as float32: it is held whole, and Arrow counts in 32 bits. */
 const mostRowBytes = 2 ** 30;
 
-async function exportDataset(source: FrameSource, folder: string, options: ExportOptions, clips: SpanWriter): Promise<Written> {
+async function exportDataset(source: FrameSource, folder: string, options: ExportOptions, clips: SpanWriter, tally: Tally): Promise<Written> {
   const { dtype, context = 16, pad = false, fileBytes = 512 << 20 } = options;
   const { info, targetInfo, rows } = source;
   const element = elementType(dtype);
@@ -119,7 +126,7 @@ async function exportDataset(source: FrameSource, folder: string, options: Expor
   const counts = { frames: 0, padding: 0, dropped: 0 };
   const batches = contextCells(source, { context, cells, pad, counts, clips: (span) => clips.add(span), ...(options.signal && { signal: options.signal }) });
   const encoded = ({ x, target, ids, count }: Cells): Uint8Array[] => [
-    encodeElements(checked(x, source.dIn, dtype), element), ...(target ? [encodeElements(checked(target, targetInfo!.dOut, dtype), element)] : []),
+    encodeElements(checked(x, source.dIn, dtype, tally), element), ...(target ? [encodeElements(checked(target, targetInfo!.dOut, dtype, tally), element)] : []),
     ...(pad ? [new Uint8Array(ids.buffer, 0, count * context * 4)] : []),
   ];
 
@@ -149,7 +156,7 @@ async function exportDataset(source: FrameSource, folder: string, options: Expor
   return { ...counts, context, files: names.map((file) => ({ file })) };
 }
 
-async function exportTensors(source: FrameSource, folder: string, { to, dtype, fileBytes = 512 << 20, signal, onProgress }: ExportOptions, clips: SpanWriter): Promise<Written> {
+async function exportTensors(source: FrameSource, folder: string, { to, dtype, fileBytes = 512 << 20, signal, onProgress }: ExportOptions, clips: SpanWriter, tally: Tally): Promise<Written> {
   const { dIn, dOut = 0, rows } = source;
   if (rows === undefined) throw new CochleaError('usage', `how many frames there are is not known before they are computed`, 'export them from a store');
   const element = elementType(dtype);
@@ -161,11 +168,11 @@ async function exportTensors(source: FrameSource, folder: string, { to, dtype, f
       await clips.add({ id, path, labels, first_frame: firstFrame, first_row: frames, rows: here });
       frames += here;
       onProgress?.({ frames, of: rows });
-      yield checked(x, dIn, dtype);
+      yield checked(x, dIn, dtype, tally);
     }
   }
   async function* targetValues(): AsyncGenerator<Float32Array> {
-    for await (const { target } of runs(source, signal)) yield checked(target!, dOut, dtype);
+    for await (const { target } of runs(source, signal)) yield checked(target!, dOut, dtype, tally);
   }
 
   const write = async (name: string, tensor: string, width: number, values: AsyncGenerator<Float32Array>): Promise<string[]> => {
@@ -214,8 +221,9 @@ function taker(values: AsyncGenerator<Float32Array>): (count: number) => AsyncGe
   };
 }
 
-/** The values, none of which float16 would make infinite. */
-function checked(values: Float32Array, width: number, dtype: StoreDType): Float32Array {
+/** The values, none of which float16 would make infinite; rows that are not finite already are counted. */
+function checked(values: Float32Array, width: number, dtype: StoreDType, tally: Tally): Float32Array {
+  for (let row = 0, rows = values.length / width; row < rows; row++) if (!isFiniteRow(values, undefined, row, width)) tally.notFinite++;
   if (dtype === 'f32') return values;
   const bad = values.findIndex((value) => Math.abs(value) >= 65520 && Number.isFinite(value)); // halfway to the next power of two
   if (bad >= 0) throw new CochleaError('not-finite', `activation ${values[bad]!.toPrecision(4)} in dimension ${bad % width} does not fit float16`, 'export as f32');

@@ -57,6 +57,14 @@ describe('export', () => {
     assert.deepEqual(readdirSync(folder).filter((name) => name.includes('out')), []);
   });
 
+  test('counts rows that are not finite, which it writes as they are', async () => {
+    const x = Float32Array.of(1, NaN, 2, 3, 4, -Infinity, 5, 6);
+    await writeSafetensors(place('nan.safetensors'), [{ name: 'x', dtype: 'F32', shape: [4, 2], data: x }]);
+    const { code, stdout } = await cochlea(['export', place('nan.safetensors'), place('nan'), '--to', 'npy']);
+    assert.equal(code, 0);
+    assert.match(stdout, /^4 frames of 1 clips in 1 file: .*\n2 rows hold NaN or infinity, and were written so: train stops at the first, or leaves them out with --drop-non-finite\n$/);
+  });
+
   test('goes into the folder that it was called in', async () => {
     mkdirSync(place('here'));
     const { code, stderr } = await cochlea(['export', place('x.safetensors'), '.', '--to', 'npy', '--quiet'], { cwd: place('here') });

@@ -169,6 +169,15 @@ describe('published SAEs', () => {
     await convertSae(from, out, { to: 'saelens' });
   });
 
+  test('with numbers that are none say so', async () => {
+    const from = freshFolder(), { config, weights } = await readPretrained(fixture('pretrained', 'dictionary-topk'));
+    weights.W_enc![3] = NaN;
+    weights.b_dec[0] = -Infinity;
+    await writers.find(({ name }) => name === 'saelens')!.write(from, { config, weights });
+    const { notes } = await convertSae(from, freshFolder(), { to: 'npz' });
+    assert.deepEqual(new Set(notes), new Set([`1 of the ${weights.W_enc!.length} numbers of W_enc are NaN or infinite`, `1 of the ${weights.b_dec.length} numbers of b_dec are NaN or infinite`]));
+  });
+
   test('are converted by a command, which says what it read and wrote, and why not', async () => {
     const from = fixture('pretrained', 'audiosae'), out = freshFolder();
     const refused = await cochlea(['convert', from, out, '--id', 'layer_4', '--to', 'saelens']);

@@ -2,6 +2,7 @@ import { CochleaError } from '../../errors.ts';
 import { type LoadOptions, readPretrained, writers } from '../../pretrained/index.ts';
 import { runtime } from '../../runtime/index.ts';
 import { writeWholeFolder } from '../../runtime/whole-folder.ts';
+import type { Weights } from '../../sae/index.ts';
 
 export interface ConvertOptions extends LoadOptions {
   /** The form to write: the name of one of `writers`. */
@@ -34,6 +35,16 @@ export async function convertSae(input: string, out: string, { to, id, ...option
     const { config, weights, logSparsity, notes, loader } = await readPretrained(input, id, options);
     await writer.write(folder, { config, weights, ...(logSparsity ? { logSparsity } : {}) });
     const { architecture, d_in: dIn, d_sae: dSae } = config;
-    return { out, from: loader, to, architecture, dIn, dSae, files: await runtime.files.list(folder), notes };
+    return { out, from: loader, to, architecture, dIn, dSae, files: await runtime.files.list(folder), notes: [...notes, ...strayNumbers(weights)] };
+  });
+}
+
+/** A note for each tensor with numbers that are none. */
+function strayNumbers({ attention = {}, ...plain }: Weights): string[] {
+  const tensors = [...Object.entries(plain), ...Object.entries(attention).map(([name, { data }]) => [name, data] as const)];
+  return tensors.flatMap(([name, data]) => {
+    let stray = 0;
+    for (const value of data) if (!Number.isFinite(value)) stray++;
+    return stray > 0 ? [`${stray} of the ${data.length} numbers of ${name} are NaN or infinite`] : [];
   });
 }
