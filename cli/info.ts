@@ -16,7 +16,7 @@ export function infoCommand(): Command {
       if (await files.info(paths.join(folder, 'run.json'))) {
         const last = (await readMetrics(paths.join(folder, 'metrics.jsonl'))).at(-1);
         const resumable = await files.info(paths.join(folder, 'checkpoints')) !== undefined;
-        return output.result(`a training run that has not finished${last ? `: step ${last.step}, explained variance ${last.explainedVariance.toFixed(4)}` : ''}; `
+        return output.result(`a training run that has not finished${last ? `: step ${last.step}, explained variance ${(last.explainedVariance ?? NaN).toFixed(4)}` : ''}; `
           + (resumable ? '--resume goes on' : 'it has no checkpoint'), { kind: 'unfinished run', last, resumable });
       }
       // A run has a manifest.json of its own.

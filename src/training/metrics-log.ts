@@ -93,17 +93,25 @@ function fieldsOf(metrics: StepMetrics): Record<string, number | undefined> {
 
 const line = (metrics: StepMetrics): string => `${JSON.stringify(fieldsOf(metrics))}\n`;
 
-/** Reads a metrics.jsonl; a torn last line is left out, what is null there (JSON has no infinity) is NaN. Empty when there is no file. */
+/** Reads a metrics.jsonl; a torn last line is left out, what is null there (JSON has no infinity) is NaN. Empty when there is no file. Throws `file-damaged`. */
 export async function readMetrics(path: string): Promise<StepMetrics[]> {
   if (!await runtime.files.info(path)) return [];
   const lines = (await runtime.files.readText(path)).split('\n').slice(0, -1);
   return lines.map((text, index) => {
+    let fields: unknown;
     try {
-      return metricsOf(JSON.parse(text) as Record<string, number | null>);
+      fields = JSON.parse(text);
     } catch {
       throw new CochleaError('file-damaged', `${path}: line ${index + 1} is not JSON`);
     }
+    if (!isStep(fields)) throw new CochleaError('file-damaged', `${path}: line ${index + 1} is not the metrics of a step`);
+    return metricsOf(fields);
   });
+}
+
+function isStep(fields: unknown): fields is Record<string, number | null> {
+  return typeof fields === 'object' && fields !== null && Number.isSafeInteger((fields as { step?: unknown }).step)
+    && Object.values(fields).every((value) => value === null || typeof value === 'number');
 }
 
 function metricsOf(fields: Record<string, number | null>): StepMetrics {

@@ -158,6 +158,18 @@ describe('info', () => {
     rmSync(join(damaged, 'sae_weights.safetensors'));
     assert.match(complaint(await cochlea(['info', damaged])), /no such file or folder: .*sae_weights\.safetensors$/);
   });
+
+  test('names a line of metrics that is not one of a step', async () => {
+    const run = place('strange-metrics');
+    mkdirSync(run);
+    writeFileSync(join(run, 'run.json'), '{}');
+    for (const line of ['{}', '[]', 'null', '{"step":1,"metrics/explained_variance":"high"}']) {
+      writeFileSync(join(run, 'metrics.jsonl'), `{"step":1}\n${line}\n`);
+      assert.match(complaint(await cochlea(['info', run])), /metrics\.jsonl: line 2 is not the metrics of a step$/, line);
+    }
+    writeFileSync(join(run, 'metrics.jsonl'), '{"step":1}\n');
+    assert.match((await cochlea(['info', run])).stdout, /step 1, explained variance NaN;/);
+  });
 });
 
 describe('output', () => {
