@@ -64,8 +64,12 @@ export function interruptSignal(): AbortSignal {
   return controller.signal;
 }
 
-/** Rows of a table with columns as wide as they need to be; columns of numbers, under a heading or not, to the right. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Control characters, and those that turn the direction of text, by their numbers: names in files are strangers'. */
+const printable = (text: string): string => text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/** Rows of a table with columns as wide as they need to be; columns of numbers, under a heading or not, to the right. No cell can move the cursor. */
+export function table(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(printable));
   const columns = rows[0]!.map((_, column) => {
     const cells = rows.map((row) => row[column]!);
     return { width: Math.max(...cells.map((cell) => cell.length)), right: cells.slice(1).every((cell) => /^[-+.\d][\d.,:e%+-]*$/.test(cell)) };

@@ -1,6 +1,6 @@
 /** Commands on a trained SAE: info, encode, eval, and how they print. */
 import assert from 'node:assert/strict';
-import { closeSync, cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -169,6 +169,18 @@ describe('info', () => {
     }
     writeFileSync(join(run, 'metrics.jsonl'), '{"step":1}\n');
     assert.match((await cochlea(['info', run])).stdout, /step 1, explained variance NaN;/);
+  });
+
+  test('prints what a stranger named without obeying it', async () => {
+    const strange = place('strange');
+    cpSync(sae, strange, { recursive: true });
+    const config = JSON.parse(readFileSync(join(strange, 'cfg.json'), 'utf8')) as { metadata: Record<string, string> };
+    config.metadata['\u001b[2J\n\u202e'] = 'x';
+    writeFileSync(join(strange, 'cfg.json'), JSON.stringify(config));
+    const { code, stdout } = await cochlea(['info', strange]);
+    assert.equal(code, 0);
+    assert.match(stdout, /^metadata\.\\u001b\[2J\\u000a\\u202e +"x"$/m);
+    assert.ok(!stdout.includes('\u001b'));
   });
 });
 
