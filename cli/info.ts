@@ -34,7 +34,7 @@ async function saeFacts(folder: string): Promise<[string, unknown]> {
     ...Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]),
     ...Object.entries(metadata).map(([name, value]) => [`metadata.${name}`, JSON.stringify(value)]),
     ...Object.entries(shapes).map(([name, shape]) => [name, `[${shape.join(', ')}]`]),
-    ...(logSparsity ? [['never fired in the last window', `${logSparsity.filter((value) => value <= -10).length} latents`]] : []),
+    ...(logSparsity ? [['never fired in the last window', logSparsity.some(Number.isNaN) ? 'not known: the window held no frames' : `${logSparsity.filter((value) => value <= -10).length} latents`]] : []),
   ];
   return [`an SAE in SAELens' ${form} form\n${table(rows)}`, facts];
 }

@@ -182,6 +182,14 @@ describe('info', () => {
     assert.match(stdout, /^metadata\.\\u001b\[2J\\u000a\\u202e +"x"$/m);
     assert.ok(!stdout.includes('\u001b'));
   });
+
+  test('says when it is not known how many latents fired', async () => {
+    const fresh = place('fresh');
+    cpSync(sae, fresh, { recursive: true });
+    const { d_sae: latents } = JSON.parse(readFileSync(join(fresh, 'cfg.json'), 'utf8')) as { d_sae: number };
+    await writeSafetensors(join(fresh, 'sparsity.safetensors'), [{ name: 'sparsity', dtype: 'F32', shape: [latents], data: new Float32Array(latents).fill(NaN) }]);
+    assert.match((await cochlea(['info', fresh])).stdout, /^never fired in the last window +not known: the window held no frames$/m);
+  });
 });
 
 describe('output', () => {
