@@ -156,7 +156,9 @@ async function exportDataset(source: FrameSource, folder: string, options: Expor
   return { ...counts, context, files: names.map((file) => ({ file })) };
 }
 
-async function exportTensors(source: FrameSource, folder: string, { to, dtype, fileBytes = 512 << 20, signal, onProgress }: ExportOptions, clips: SpanWriter, tally: Tally): Promise<Written> {
+async function exportTensors(
+  source: FrameSource, folder: string, { to, dtype, fileBytes = 512 << 20, signal, onProgress }: ExportOptions, clips: SpanWriter, tally: Tally,
+): Promise<Written> {
   const { dIn, dOut = 0, rows } = source;
   if (rows === undefined) throw new CochleaError('usage', `how many frames there are is not known before they are computed`, 'export them from a store');
   const element = elementType(dtype);

@@ -55,6 +55,8 @@ export class ActivationWriter {
   #rows = 0;
   /** The clip of which the last shard on disk holds only the first rows, after resuming. */
   #unfinished: ShardClip | undefined;
+  /** Length of shards.jsonl as this writer knows it. */
+  #indexBytes = 0;
   /** After a failed write nobody knows what is on disk: only a new writer can tell. */
   #failure: unknown;
 
@@ -108,7 +110,8 @@ export class ActivationWriter {
 
   /**
    * Adds a clip. Throws before anything of it is taken: `not-finite` for NaN, infinity, or a number beyond float16 in a
-   * store of float16; `config` for an id that is there already, or, after resuming, when the clips come in another order.
+   * store of float16; `config` for an id that is there already, or, after resuming, when the clips come in another order. Throws `file-exists`,
+   * and writes no more, once another process writes to the same store.
    */
   async addClip(clip: ClipToStore): Promise<void> {
     const { info: { dIn }, targetInfo } = this.#manifest;
@@ -158,6 +161,7 @@ export class ActivationWriter {
         'give the same recordings in the same order as before');
     }
     if (this.#clips.length > 0) await this.#flush();
+    await this.#checkAlone();
     Object.assign(this.#manifest, {
       complete: true, statistics: this.#frames.statistics(), targetStatistics: this.#target?.statistics(),
     });
@@ -193,9 +197,13 @@ export class ActivationWriter {
       file, rows: this.#rows, bytes: pieces.reduce((sum, piece) => sum + piece.length, 0), sha256: hash.hex(),
       clips: clips.filter((clip) => clip.firstRow + clip.rows === clip.clipRows).map((clip) => [clip.id, clip.sha256]),
     };
+    const text = `${JSON.stringify(line)}\n`;
     try {
+      await this.#checkAlone();
       await runtime.files.write(runtime.paths.join(this.folder, file), pieces);
-      await runtime.files.append(indexPath(this.folder), `${JSON.stringify(line)}\n`);
+      await this.#checkAlone();
+      await runtime.files.append(indexPath(this.folder), text);
+      this.#indexBytes += new TextEncoder().encode(text).length;
     } catch (error) {
       this.#failure = error;
       throw error;
@@ -203,6 +211,13 @@ export class ActivationWriter {
     this.#count(line);
     this.#clips = [];
     this.#rows = 0;
+  }
+
+  /** Two writers in one folder would list their shards twice: the store could be neither read nor continued. */
+  async #checkAlone(): Promise<void> {
+    const size = (await runtime.files.info(indexPath(this.folder)))?.size ?? 0;
+    if (size === this.#indexBytes) return;
+    throw new CochleaError('file-exists', `another process writes to ${this.folder}: ${indexPath(this.folder)} has ${size} bytes, not ${this.#indexBytes}`, 'let it finish, or end it and resume');
   }
 
   #count(line: IndexLine): void {
@@ -235,6 +250,7 @@ export class ActivationWriter {
     if (manifest.complete) return;
     await runtime.files.removePartials(folder, isOurs);
     await cutIndex(folder, end);
+    this.#indexBytes = end;
     if (!last) return;
     const path = runtime.paths.join(folder, last.file);
     const bytes = await runtime.files.read(path);

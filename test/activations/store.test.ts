@@ -230,6 +230,22 @@ describe('writing', () => {
     assert.equal(crashes, 2 + 2 * 10);
   });
 
+  test('of two writers in one folder the second to write a shard stops, and the store stays whole', async () => {
+    const folder = freshFolder(), options = { dtype: 'f16', shardBytes: 300 } as const;
+    const first = await ActivationWriter.open(folder, info, { ...options, resume: false });
+    for (const one of range(10)) await first.addClip(one);
+    const second = await ActivationWriter.open(folder, info, { ...options, resume: true });
+    const left = range(30).filter(({ id }) => !second.has(id));
+    for (const one of range(30).slice(10)) await first.addClip(one);
+    const stops = fails('file-exists', /another process writes to .*: .*shards\.jsonl has \d+ bytes, not \d+: let it finish, or end it and resume/);
+    await assert.rejects((async () => {
+      for (const one of left) await second.addClip(one);
+    })(), stops);
+    await assert.rejects(second.finish(), stops);
+    const { rows } = await first.finish();
+    assert.equal((await collect(await ActivationStore.open(folder), Infinity)).rows, rows);
+  });
+
   test('a writer whose write failed takes no more', async () => {
     const folder = freshFolder();
     const writer = await ActivationWriter.open(folder, info, { dtype: 'f16', resume: false, shardBytes: 120 });
@@ -326,7 +342,8 @@ describe('damage', () => {
       await spoil(join(folder, 'shard-000000.msgpack'));
       await ActivationWriter.open(folder, info, { dtype: 'f16', resume: true });
     };
-    await assert.rejects(resumed((shard) => runtime.files.remove(shard)), fails('file-damaged', /shard-000000\.msgpack is not there, although .*shards\.jsonl lists it: bring it back/));
+    await assert.rejects(resumed((shard) => runtime.files.remove(shard)),
+      fails('file-damaged', /shard-000000\.msgpack is not there, although .*shards\.jsonl lists it: bring it back/));
     await assert.rejects(resumed((shard) => runtime.files.write(shard, 'truncated')), fails('file-damaged', /shard-000000\.msgpack has 9 bytes, not \d+, although/));
   });
 
