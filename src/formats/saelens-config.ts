@@ -112,10 +112,14 @@ function fromLegacy(old: Record<string, Json>): Record<string, Json> {
   return config;
 }
 
+/** SAELens' default of k, where a file does not say it. Its BatchTopK is trained with any number, the others with a whole one. */
+const defaultK = new Map([['topk', 100], ['batchtopk', 100], ['matryoshka_batchtopk', 100]]);
+
 /** Fills SAELens' defaults in and checks what every architecture shares. */
 function checked(fields: Record<string, Json>, path: string): SaelensConfig {
   const config = {
     device: 'cpu', apply_b_dec_to_input: true, normalize_activations: 'none', reshape_activations: 'none', metadata: {},
+    ...(defaultK.has(String(fields['architecture'])) ? { k: defaultK.get(String(fields['architecture'])) } : {}),
     ...fields,
     dtype: String(fields['dtype'] ?? 'float32').replace(/^torch\./, ''),
   } as unknown as SaelensConfig;
@@ -133,6 +137,7 @@ function checked(fields: Record<string, Json>, path: string): SaelensConfig {
   if (!reshapes.includes(config.reshape_activations)) wrong('reshape_activations', `one of ${reshapes.join(', ')}`);
   if (!isObject(config.metadata)) wrong('metadata', 'an object');
   if (config['k'] !== undefined && !(typeof config['k'] === 'number' && config['k'] > 0)) wrong('k', 'a positive number');
+  if (['topk', 'groupmax', 'abstopk'].includes(config.architecture) && !positive(config['k'])) wrong('k', 'a positive whole number');
   if (config['d_out'] !== undefined && !positive(config['d_out'])) wrong('d_out', 'a positive whole number');
   return config;
 }

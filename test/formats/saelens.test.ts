@@ -209,6 +209,8 @@ describe('configurations', () => {
     assert.equal(parse({ architecture: 'topk', d_in: 2, d_sae: 3, activation_fn_kwargs: { k: 7 } })['k'], 7);
     assert.equal(parse({ architecture: 'temporal', d_in: 2, d_sae: 3, n_heads: 2, tied_weights: false })['tied_weights'], false);
     assert.equal('k' in parse({ architecture: 'standard', d_in: 2, d_sae: 3, k: 0 }), false);
+    // SAELens' own default.
+    assert.equal(parse({ architecture: 'topk', d_in: 2, d_sae: 3 })['k'], 100);
     assert.throws(() => parse({ architecture: 'topk', d_in: 2, d_sae: 3, k: 0 }), /k is 0, not a positive number/);
   });
 
@@ -227,6 +229,7 @@ describe('configurations', () => {
       [{ d_in: 0 }, /d_in is 0, not a positive/], [{ d_sae: '64' }, /d_sae is "64"/], [{ dtype: 'int8' }, /dtype is "int8", not one of float32/],
       [{ normalize_activations: null }, /normalize_activations is null/], [{ apply_b_dec_to_input: 1 }, /apply_b_dec_to_input/],
       [{ architecture: undefined }, /architecture is missing/], [{ reshape_activations: 'x' }, /reshape_activations/], [{ k: -1 }, /k is -1/],
+      [{ architecture: 'topk', k: 2.5 }, /k is 2\.5, not a positive whole number/], [{ architecture: 'groupmax' }, /k is missing, not a positive whole number/],
       [{ dtype: 'constructor' }, /dtype is "constructor"/], [{ d_out: 1.5 }, /d_out is 1\.5/],
     ];
     for (const [fields, message] of cases) assert.throws(() => parse({ ...base, architecture: 'standard', ...fields }), message);
