@@ -5,6 +5,8 @@ import type { FileHandle } from '../runtime/types.ts';
 
 export interface FileSet {
   readonly folder: string;
+  /** The names of the folder and of those that it lies in, outermost first, whatever it was asked for by: some families tell by these alone what an SAE is. */
+  readonly place: readonly string[];
   /** The file that the SAE was asked for by, where a folder holds many, one SAE per file. */
   readonly main: string | undefined;
   /** Names of files in the folder and in its folder `checkpoints`. */
@@ -32,7 +34,8 @@ export async function openFileSet(path: string, id?: string): Promise<FileSet> {
     else if (name === 'checkpoints') for (const inner of await files.list(paths.join(folder, name))) names.add(`${name}/${inner}`);
   }
   const pathOf = (name: string): string => paths.join(folder, ...name.split('/'));
-  return { folder, main: info.isDirectory ? undefined : paths.basename(at), names, path: pathOf, open: (name) => files.open(pathOf(name)) };
+  const place = paths.resolve(folder).split(/[\\/]/).filter((part) => part !== '');
+  return { folder, place, main: info.isDirectory ? undefined : paths.basename(at), names, path: pathOf, open: (name) => files.open(pathOf(name)) };
 }
 
 /** Whether a relative path with '/' stays where it begins, on every platform. */

@@ -3,7 +3,9 @@
  * definitions of their own projects, computed there in float64.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CochleaError } from '../../src/errors.ts';
 import { Gpu } from '../../src/gpu/index.ts';
@@ -75,6 +77,26 @@ describe('an SAE as it is published', () => {
     assert.deepEqual([batchtopk.config.metadata['training_architecture'], batchtopk.config.metadata['training_architecture_details']], ['matryoshka_batchtopk', { k: 4 }]);
     assert.equal((await readPretrained(at('deepseek-r1'))).config.dtype, 'bfloat16');
     assert.deepEqual(await metadata('gemma-scope-2/resid_post/layer_9_width_16k_l0_small'), ['gemma-v3-4b-it', 'model.layers.9.output', 'none']);
+  });
+
+  test('is the same by whatever path, and whatever lies above its repository', async () => {
+    const everything = Object.entries(expected).filter(([name, { loader }]) => /^gemma-scope(-transcoder)?$|^audiosae$/.test(loader) && !name.includes('.'));
+    for (const [name, facts] of everything) {
+      const [plain, winding] = await Promise.all([at(name), `${at(name)}/.`].map((path) => readPretrained(path, undefined, optionsOf(name, facts))));
+      assert.deepEqual([winding!.config, winding!.weights, winding!.notes, winding!.loader], [plain!.config, plain!.weights, plain!.notes, plain!.loader], name);
+    }
+    const root = mkdtempSync(join(tmpdir(), 'transcoder-'));
+    try {
+      cpSync(at('gemma-scope-2b-pt-res'), join(root, 'gemma-scope-2b-pt-res'), { recursive: true });
+      cpSync(at('gemma-scope-2b-pt-transcoders'), join(root, 'models--google--gemma-scope-2b-pt-transcoders', 'snapshots', 'c'.repeat(40)), { recursive: true });
+      const named = (start: string): string => Object.keys(expected).find((name) => name.startsWith(start))!;
+      const sae = named('gemma-scope-2b-pt-res/'), transcoder = named('gemma-scope-2b-pt-transcoders/');
+      assert.equal((await readPretrained(join(root, sae))).loader, 'gemma-scope');
+      const cached = transcoder.replace('gemma-scope-2b-pt-transcoders', `models--google--gemma-scope-2b-pt-transcoders/snapshots/${'c'.repeat(40)}`);
+      assert.equal((await readPretrained(join(root, cached))).loader, 'gemma-scope-transcoder');
+    } finally {
+      rmSync(root, { recursive: true });
+    }
   });
 
   test('is one of many files when it is asked for', async () => {

@@ -21,7 +21,7 @@ export const audiosae: Loader = {
     const fields = await readFields(files, trainingFile);
     const trainer = fields.has('trainer') ? fields.object('trainer') : fields;
     // Layers count from 1: layer_N is the output of the N-th block, here encoder.layers.N-1.
-    const layer = /(?:^|[/\\])layer_([1-9]\d*)$/.exec(files.folder)?.[1];
+    const layer = /^layer_([1-9]\d*)$/.exec(files.place.at(-1) ?? '')?.[1];
     const hook = layer === undefined ? undefined : `encoder.layers.${Number(layer) - 1}`;
     return readDictionary(files, trainer, trainer.optionalText('dict_class') ?? 'BatchTopKSAE', hook, options);
   },

@@ -23,10 +23,16 @@ function loader(name: string, title: string, isTranscoder: boolean): Loader {
   return {
     name, title,
     files: (path) => ({ needed: [`${path}/${paramsFile}`], optional: [`${path}/cfg.json`] }),
-    detect: (files) => files.names.has(paramsFile) && /transcoder/.test(files.folder) === isTranscoder,
+    detect: (files) => files.names.has(paramsFile) && isOfTranscoders(files) === isTranscoder,
     read: (files, options) => withTensors(files, paramsFile, (tensors) => (
       files.names.has('cfg.json') ? readConfigured(files, tensors) : readParams(files, tensors, options, isTranscoder))),
   };
+}
+
+/** By the repository's name: that of its folder in the Hub's cache, else of the one above layer_N/width_M/average_l0_K. No other folder says anything. */
+function isOfTranscoders({ place }: FileSet): boolean {
+  const cached = place.findLast((name) => name.startsWith('models--'));
+  return (cached === undefined ? place.slice(-4) : [cached]).some((name) => name.includes('transcoder'));
 }
 
 export const gemmaScope = loader('gemma-scope', 'Gemma Scope SAEs (params.npz)', false);
@@ -39,7 +45,7 @@ async function readParams(files: FileSet, tensors: Tensors, { metadata }: LoadOp
     W_enc: await tensors.transposed('W_enc', dIn, dSae), W_dec: await tensors.matrix('W_dec', dSae, isTranscoder ? dOut : dIn),
     b_enc: await tensors.vector('b_enc', dSae), b_dec: await tensors.vector('b_dec', isTranscoder ? dOut : dIn), threshold: await tensors.vector('threshold', dSae),
   };
-  const isEmbedding = files.folder.split(/[\\/]/).slice(-3).includes('embedding');
+  const isEmbedding = files.place.slice(-3).includes('embedding');
   const weights = isEmbedding ? foldInputTransform(read, new Float32Array(dIn), 1 / Math.sqrt(dIn), true) : read;
   const hook = String(metadata?.['hook_name'] ?? '');
   return {
