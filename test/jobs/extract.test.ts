@@ -1,7 +1,7 @@
 /** Recordings through a model into a store, and the frames of recordings as a source. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -84,6 +84,20 @@ describe('extractActivations', () => {
     // What came before it is there to go on from, without --strict or without the file.
     assert.equal((await extractActivations(options('strict', { audio: [sound], resume: true }))).clips, 12);
     assert.deepEqual(hashes('strict'), hashes('skipping'));
+  });
+
+  test('goes on after a file that is there and cannot be read', async () => {
+    const { model: own, sound: theirs } = makeRecordings(place('unreadable'), 3);
+    const path = join(theirs, 'odd', '001.wav');
+    const given = { model: own, audio: [theirs], onEncoder: () => { // after the listing
+      rmSync(path, { recursive: true });
+      mkdirSync(path);
+    } };
+    const { clips, skipped } = await extractActivations(options('unreadable-skipped', given));
+    assert.deepEqual([clips, skipped], [2, [`cannot read ${path}: it is a folder`]]);
+    rmSync(path, { recursive: true });
+    cpSync(join(theirs, 'even', '000.wav'), path);
+    await assert.rejects(extractActivations(options('unreadable-strict', { ...given, strict: true })), fails('file-system', /^cannot read .*001\.wav: it is a folder/));
   });
 
   test('of nothing usable is an error that says why', async () => {

@@ -27,7 +27,7 @@ export async function chooseClips({ audio, select = {}, take = Infinity, strict 
 }
 
 /** Failures of one recording, which a long run survives. */
-const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'not-finite'];
+const skippable: readonly ErrorCode[] = ['audio', 'file-missing', 'file-damaged', 'file-system', 'not-finite'];
 
 /** What a command could not use. */
 export class Skipped {
