@@ -1,6 +1,6 @@
 import type { Sound } from './sound.ts';
 import { CochleaError } from '../errors.ts';
-import { runtime } from '../runtime/index.ts';
+import { type FileInfo, runtime } from '../runtime/index.ts';
 import { decodeSound } from './decode.ts';
 import { isManifest, readManifest } from './manifest.ts';
 import { resample } from './resample.ts';
@@ -88,16 +88,30 @@ async function walk(root: string, below: string, problems: string[]): Promise<Fo
   } catch (error) {
     problems.push(error instanceof CochleaError ? error.message : String(error));
   }
+  let blocked = false;
   for (const name of names) {
     if (name.startsWith('.')) continue;
     const id = below === '' ? name : `${below}/${name}`;
     const path = paths.join(root, id);
     const isSound = soundExtensions.includes(paths.extname(name).toLowerCase());
-    const info = await files.info(path).catch(() => undefined);
+    let info: FileInfo | undefined;
+    try {
+      info = await files.info(path);
+    } catch (error) {
+      const { message, cause } = error as CochleaError;
+      if ((cause as { code?: string } | undefined)?.code !== 'ELOOP') {
+        // It may be a folder with recordings; what keeps it shut mostly keeps its neighbours shut, and one line tells of them.
+        if (isSound || !blocked) problems.push(message);
+        blocked ||= !isSound;
+        continue;
+      }
+    }
     if (info?.isDirectory) {
       if (!(await isLoop(root, id))) found.push(...(await walk(root, id, problems)));
     } else if (isSound && info) {
       found.push({ id, path, labels: {}, named: false, where: path });
+    } else if (!info && name.includes('\ufffd')) {
+      problems.push(`${path}: its name is not UTF-8, and nothing can be opened by it: rename it`);
     } else if (isSound) {
       problems.push(`${path}: is a link that leads nowhere`);
     }

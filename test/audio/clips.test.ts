@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import process from 'node:process';
 import { after, before, test } from 'node:test';
 import { listClips, loadClip } from '../../src/audio/clips.ts';
 import { readCsv } from '../../src/audio/csv.ts';
@@ -55,6 +56,32 @@ test('links that lead in circles are walked once', async () => {
   assert.deepEqual(clips.map(({ id }) => id), ['a/side/y.wav', 'a/x.wav', 'b/back/x.wav', 'b/y.wav']);
   assert.equal(problems.length, 1);
   assert.match(problems[0]!, /broken\.wav: is a link that leads nowhere/);
+});
+
+const bytesOf = (...parts: (string | number)[]): Buffer => Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : Buffer.of(part))));
+
+test('files and folders whose names are not UTF-8 are named', { skip: process.platform !== 'linux' || 'Deno' in globalThis }, async () => {
+  const latin = 0xe9, root = join(folder, 'latin');
+  await put('latin/x.wav');
+  await writeFile(bytesOf(root, '/caf', latin, '.wav'), ramp);
+  await mkdir(bytesOf(root, '/\u00e9t', latin));
+  await writeFile(bytesOf(root, '/\u00e9t', latin, '/y.wav'), ramp);
+  const { clips, problems } = await listClips([root]);
+  assert.deepEqual(clips.map(({ id }) => id), ['x.wav']);
+  assert.deepEqual(problems, ['caf\ufffd.wav', '\u00e9t\ufffd'].map((name) => `${join(root, name)}: its name is not UTF-8, and nothing can be opened by it: rename it`));
+});
+
+test('a folder that can be listed and not entered is told of', { skip: process.getuid?.() === 0 || process.platform === 'win32' }, async () => {
+  for (const path of ['shut/a/x.wav', 'shut/b/y.wav', 'shut/z.wav', 'open/x.wav']) await put(path);
+  const shut = join(folder, 'shut');
+  await chmod(shut, 0o444);
+  try {
+    const { clips, problems } = await listClips([shut, join(folder, 'open')]);
+    assert.deepEqual(clips.map(({ id }) => id), ['x.wav']);
+    assert.deepEqual(problems, ['a', 'z.wav'].map((name) => `cannot look at ${join(shut, name)}: permission denied`));
+  } finally {
+    await chmod(shut, 0o755);
+  }
 });
 
 test('ids of several inputs do not collide', async () => {
