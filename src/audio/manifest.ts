@@ -22,10 +22,10 @@ export const isManifest = (path: string): boolean => extensions.includes(runtime
  * `problems`, one line each. Throws CochleaError `file-damaged` when the file as a whole is no manifest.
  */
 export async function readManifest(manifest: string, problems: string[]): Promise<FoundClip[]> {
-  const { files, paths } = runtime;
+  const { paths } = runtime;
   const complain = (where: string, what: string): void => void problems.push(`${manifest}, ${where}: ${what}`);
   const clips: FoundClip[] = [];
-  const present = new Map<string, boolean>();
+  const missing = new Map<string, string | undefined>();
   for (const { where, cells } of await readRows(manifest, complain)) {
     const { id, start, end, ...others } = cells;
     const column = pathColumns.find((name) => cells[name] !== undefined && cells[name] !== null && cells[name] !== '');
@@ -35,9 +35,10 @@ export async function readManifest(manifest: string, problems: string[]): Promis
     }
     const written = String(cells[column]);
     const path = paths.resolve(paths.dirname(manifest), written);
-    if (!present.has(path)) present.set(path, (await files.info(path))?.isDirectory === false);
-    if (!present.get(path)) {
-      complain(where, `no such file: ${written}`);
+    if (!missing.has(path)) missing.set(path, await whyMissing(path, written));
+    const why = missing.get(path);
+    if (why !== undefined) {
+      complain(where, why);
       continue;
     }
     const [from, to] = [seconds(start), seconds(end)];
@@ -61,6 +62,16 @@ export async function readManifest(manifest: string, problems: string[]): Promis
     });
   }
   return clips;
+}
+
+/** Why a file that a manifest names cannot be one of its recordings; undefined when it can. */
+async function whyMissing(path: string, written: string): Promise<string | undefined> {
+  try {
+    const info = await runtime.files.info(path);
+    return info?.isDirectory === false ? undefined : info ? `is a folder, not a sound file: ${written}` : `no such file: ${written}`;
+  } catch (error) { // no permission, a name that no file can have, links in circles
+    return (error as CochleaError).message;
+  }
 }
 
 /** Undefined for an empty cell, NaN for one that is not a time. */

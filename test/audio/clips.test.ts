@@ -139,6 +139,19 @@ test('json manifests: an array, or one object per line', async () => {
   assert.deepEqual(listed.problems, [`${lines}, line 3: is not a JSON object`, `${lines}, line 4: is not a JSON object`]);
 });
 
+test('a manifest\'s row whose file cannot be looked at is told like any other', async () => {
+  await put('odd/x.wav');
+  const long = `${'x'.repeat(300)}.wav`;
+  const list = await put('odd/l.jsonl', ['x.wav', long, 'nul\0.wav', '.'].map((path) => JSON.stringify({ path })).join('\n'));
+  const { clips, problems } = await listClips([list]);
+  assert.deepEqual(clips.map(({ id }) => id), ['x.wav']);
+  assert.equal(problems.length, 3, problems.join('\n'));
+  for (const [n, what] of [/cannot look at .*x{300}\.wav/, /cannot look at .*nul.*\.wav/, /^is a folder, not a sound file: \.$/].entries()) {
+    const [where, why] = [`${list}, line ${n + 2}: `, problems[n]!];
+    assert.ok(why.startsWith(where) && what.test(why.slice(where.length)), why);
+  }
+});
+
 test('manifests that are none, empty folders and missing inputs throw', async () => {
   const refused = (inputs: string[], code: string, what: RegExp): Promise<void> =>
     assert.rejects(listClips(inputs), (error) => error instanceof CochleaError && error.code === code && what.test(error.line));
