@@ -10,7 +10,10 @@ export type Layout = { dIn: number; rowsFirst: boolean };
 /** Whether a tensor with `actual` rows has the frames of a window: AST's have tokens of no frame before them. */
 const holds = (actual: number, rows: number, { order }: Family): boolean => actual >= rows && actual <= rows + (order?.mostBefore ?? 0);
 
-/** From the shape that the graph promises, where that leaves no doubt: [batch, frames, features]. */
+/** Where a batch of one stands behind the frames, as in PyTorch's own attention, the numbers lie as if it stood before them. */
+const batchFirst = (dims: readonly number[]): readonly number[] => (dims.length === 3 && dims[1] === 1 ? [1, dims[0]!, dims[2]!] : dims);
+
+/** From the shape that the graph promises, where that leaves no doubt: [batch, frames, features], or [frames, batch, features]. */
 export function promisedLayout(shape: readonly (number | string)[], family: Family): Layout | undefined {
   const [, middle, last] = shape;
   if (shape.length !== 3 || typeof last !== 'number' || middle === undefined) return undefined;
@@ -20,9 +23,9 @@ export function promisedLayout(shape: readonly (number | string)[], family: Fami
 
 /** From what the model makes of a little silence: the axis that is as long as there are frames. */
 export function observedLayout(output: RunOutput, rows: number, hook: HookPoint, family: Family, file: string): Layout {
-  const { dims } = output;
-  const [secondLast = 0, last = 0] = dims.slice(-2);
-  if (dims.slice(0, -2).every((d) => d === 1)) {
+  const { dims } = output, placed = batchFirst(dims);
+  const [secondLast = 0, last = 0] = placed.slice(-2);
+  if (placed.slice(0, -2).every((d) => d === 1)) {
     if (holds(secondLast, rows, family)) return { dIn: last, rowsFirst: true };
     if (holds(last, rows, family) && secondLast > 0) return { dIn: secondLast, rowsFirst: false };
   }
@@ -33,7 +36,7 @@ export function observedLayout(output: RunOutput, rows: number, hook: HookPoint,
 
 /** Rows of one window's output: those that are due, and maybe some before them. Throws `model` when it is anything else. */
 export function rowsOf(dims: readonly number[], { dIn, rowsFirst }: Layout, rows: number, family: Family, file: string): number {
-  const [actual = 0, width] = rowsFirst ? dims.slice(-2) : dims.slice(-2).reverse();
+  const ends = batchFirst(dims).slice(-2), [actual = 0, width] = rowsFirst ? ends : ends.reverse();
   const whole = dims.reduce((product, d) => product * d, 1) === actual * dIn;
   if (dims.length >= 2 && width === dIn && whole && holds(actual, rows, family)) return actual;
   throw new CochleaError(

@@ -112,6 +112,19 @@ describe('encoder', () => {
     assertClose(result.frames, stem(sound(60)));
   });
 
+  test('and one with the batch behind the frames, whether its shape is declared or seen', async () => {
+    for (const values of [[], [value('turned', ['frames', 'batch', 4])], [value('turned', ['frames', 1, 4])]]) {
+      const parts = tinyEncoder();
+      parts.nodes.push(node('Transpose', ['/Transpose_output_0'], ['turned'], { attributes: { perm: [1, 0, 2] } }));
+      parts.values = [...parts.values ?? [], ...values];
+      const model = await save('turned.onnx', parts), options = { model, maxSeconds: 0.0025 };
+      for (const samples of [4, 60]) { // one frame; in two windows
+        const turned = await encode(sound(samples), { ...options, hook: 'turned' }), plain = await encode(sound(samples), { ...options, hook: '/Transpose_output_0' });
+        assert.deepEqual([turned.rows, turned.dIn, turned.frames], [plain.rows, plain.dIn, plain.frames]);
+      }
+    }
+  });
+
   test('a clip cut into windows has the frames of the whole clip, none dropped, none twice', async () => {
     for (const samples of [9_999, 10_000, 10_003, 16_001, 31_234]) {
       const whole = await encode(sound(samples)), split = await encode(sound(samples), { maxSeconds: 0.11 });
