@@ -4,6 +4,7 @@ import { CochleaError } from '../errors.ts';
 import { steerClip, type Steering } from '../evaluation/index.ts';
 import type { SparseActs } from '../sae/index.ts';
 import { openRecording, openSplicedSae, type SplicedSaeOptions } from './behaviour.ts';
+import { Skipped } from './recordings/clips.ts';
 
 /** Strengths are multiples of `unit` for add and set, and factors for scale; zero and swap have none. */
 export type SteerMode = 'add' | 'scale' | 'set' | 'zero' | 'swap';
@@ -82,8 +83,9 @@ export async function steer(options: SteerJobOptions): Promise<SteerReport> {
   }
 
   async function openOne(file: string) {
-    const { clips: [only], clips } = await listClips([file]);
+    const { clips: [only], clips, problems } = await listClips([file]);
     if (clips.length !== 1) throw new CochleaError('usage', `${file} holds ${clips.length} recordings`, 'steering takes one at a time');
-    return openRecording(model, only!);
+    const strictly = new Skipped({ strict: true, onNotice }, problems);
+    return (await strictly.unless(only!, () => openRecording(model, only!)))!;
   }
 }

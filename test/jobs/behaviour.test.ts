@@ -10,6 +10,7 @@ import { type AudioOptions, openAudio } from '../../src/jobs/recordings/audio.ts
 import { steer } from '../../src/jobs/steer.ts';
 import { topkConfig } from '../../src/sae/index.ts';
 import { readInputMean, trainerConfig, trainRun } from '../../src/training/index.ts';
+import { wav } from '../audio/sounds.ts';
 import { unreachable } from '../encoders/npm.ts';
 import { fails } from '../support/fails.ts';
 import { repo } from '../support/paths.ts';
@@ -72,6 +73,11 @@ describe('an encoder without a head', () => {
     await assert.rejects(steer({ ...common, latent: 0, mode: 'scale', unit: 2 }), fails('usage', /mode scale has no unit/));
     await assert.rejects(steer({ ...common, latent: 0, mode: 'zero', strengths: [1] }), fails('usage', /mode zero has no strengths/));
     await assert.rejects(steer({ ...common, clip: sound, latent: 0, mode: 'zero' }), fails('usage', /holds 7 recordings: steering takes one at a time/));
+    const short = place('short.wav');
+    writeFileSync(short, wav([1, 2]));
+    for (const given of [{ clip: short }, { clip, swapFrom: short }]) {
+      await assert.rejects(steer({ ...common, latent: 0, mode: 'swapFrom' in given ? 'swap' : 'zero', ...given }), fails('audio', /short\.wav: the clip has 2 samples, but one frame needs 4/));
+    }
     let silent = 0;
     while (silent < 15 && (await steer({ ...common, latent: silent, mode: 'zero', controls: 0 })).activation.frames > 0) silent++;
     await assert.rejects(steer({ ...common, latent: silent, mode: 'add' }), fails('usage', /never fires in .*000\.wav, so that a strength has no unit/));
