@@ -24,6 +24,15 @@ interface Plan {
 
 const plans = new Map<string, Plan>();
 
+/** Samples in the blocks of a plan. */
+const blocks = ({ up, down, units }: Plan): number => (up + down) * units;
+
+/** Of all plans that are kept: those of odd ratios have a million and more, with tables of some 150 MB, and recordings of ever new rates must not add up. */
+const mostKept = 2 ** 21;
+
+/** Terms of a ratio: beyond this a plan takes gigabytes and minutes. No recorder has such a rate, only a damaged header. */
+const largestTerm = 2 ** 18;
+
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
 
 /** Modified Bessel function of the first kind, order zero: sum over k of ((x/2)^k / k!)^2. */
@@ -75,6 +84,8 @@ function makePlan(up: number, down: number): Plan {
  * and the filter spans (A - 7.95) / (2.285 dw) samples, where dw is the width of the transition in radians per sample.
  * Here A = 110 dB, the passband reaches to 0.95 of the lower Nyquist frequency and the stopband begins at that frequency.
  * The gain at 0 Hz is exactly 1.
+ *
+ * Throws CochleaError `audio` for rates that are no whole numbers, and for those whose ratio in lowest terms has one beyond 2^18.
  */
 export function resample(samples: Float32Array, from: number, to: number): Float32Array {
   for (const rate of [from, to]) {
@@ -82,9 +93,18 @@ export function resample(samples: Float32Array, from: number, to: number): Float
   }
   if (from === to) return samples;
   const common = divisor(from, to);
-  const key = `${to / common}/${from / common}`;
-  let plan = plans.get(key);
-  if (!plan) plans.set(key, (plan = makePlan(to / common, from / common)));
+  if (Math.max(from, to) / common > largestTerm) {
+    throw new CochleaError('audio', `${from} Hz is no rate that can be turned into ${to} Hz: their ratio is ${to / common} to ${from / common}`, 'its header may be damaged');
+  }
+  const key = `${to / common}/${from / common}`, plan = plans.get(key) ?? makePlan(to / common, from / common);
+  plans.delete(key);
+  plans.set(key, plan); // the latest stand last
+  let kept = [...plans.values()].reduce((sum, one) => sum + blocks(one), 0);
+  for (const [oldest, one] of plans) {
+    if (kept <= mostKept || oldest === key) break;
+    plans.delete(oldest);
+    kept -= blocks(one);
+  }
   return convolve(samples, plan);
 }
 

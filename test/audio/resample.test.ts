@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import process from 'node:process';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { resample } from '../../src/audio/resample.ts';
 import { RandomStream } from '../../src/random.ts';
+import { fails } from '../support/fails.ts';
 
 const sine = (n: number, rate: number, hz: number, phase = 0.3): Float32Array =>
   Float32Array.from({ length: n }, (_, i) => Math.sin((2 * Math.PI * hz * i) / rate + phase));
@@ -118,4 +122,23 @@ test('equal rates give back the same array', () => {
 
 test('rates that are no whole numbers of hertz are refused', () => {
   for (const rate of [0, -1, 16000.5, NaN]) assert.throws(() => resample(new Float32Array(4), rate, 16000), /is not a sample rate/);
+});
+
+test('ratios that would take gigabytes are refused', () => {
+  for (const [from, to] of [[767_999, 16_000], [300_007, 24_000]] as const) {
+    assert.throws(() => resample(new Float32Array(4), from, to), fails('audio', new RegExp(`^${from} Hz is no rate that can be turned into ${to} Hz: .*header may be damaged`)));
+  }
+  assert.equal(resample(Float32Array.of(1, 2), 768_000, 16_000).length, 1);
+});
+
+test('what is kept for odd ratios does not add up', { skip: 'Deno' in globalThis }, () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const held = (rates: readonly number[]): number => {
+    for (const rate of rates) resample(new Float32Array(4), rate, 16_000);
+    collect();
+    return process.memoryUsage().arrayBuffers / 1e6;
+  };
+  const before = held([]), grown = held([11_113, 11_117, 11_119, 11_131, 11_149, 11_159, 11_161, 11_171]) - before;
+  assert.ok(grown < 450, `${grown} MB are held`);
 });
