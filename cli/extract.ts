@@ -23,8 +23,8 @@ export function extractCommand(): Command {
       const gpu = flags.backend === 'gpu' ? await openGpu(output) : undefined;
       const result = await extractActivations({
         ...options, ...listeners(output), gpu, signal: interruptSignal(), onEncoder: (line) => output.notice(line),
-        onProgress: ({ clips, clipsDone, frames, seconds, speed }) => {
-          output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(((clips - clipsDone) / clipsDone) * (seconds / speed))} left`);
+        onProgress: ({ clips, clipsDone, frames, seconds, speed, secondsLeft }) => {
+          output.progress(`clip ${clipsDone} of ${clips}   ${frames} frames   ${duration(seconds)} of sound at ${speed.toFixed(1)} x real time   ${duration(secondsLeft)} left`);
         },
       }).finally(() => gpu?.dispose());
       const { clips, frames, seconds, elapsed, skipped, statistics, targetStatistics } = result;

@@ -21,6 +21,8 @@ export interface ExtractProgress {
   seconds: number;
   /** Seconds of sound per second of work. */
   speed: number;
+  /** Seconds of work, should the clips that are left take as long as those of this call. */
+  secondsLeft: number;
 }
 
 export interface ExtractResult {
@@ -52,7 +54,7 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
       onNotice?.(`${out} was complete already${missing > 0 ? `; ${missing} of these ${audio.clips.length} clips are not in it` : ''}`);
     }
     const began = performance.now();
-    let frames = 0, seconds = 0, clipsDone = 0;
+    let frames = 0, seconds = 0, clipsDone = 0, tried = 0;
     const refused: string[] = [];
     const left = writer.complete ? [] : audio.clips.flatMap((clip, n) => (writer.has(clip.id) ? [] : [{ clip, number: n + 1 }]));
     const stopWhenTold = async (): Promise<void> => {
@@ -65,6 +67,7 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
     for await (const { number, loaded } of encoded) {
       await stopWhenTold();
       clipsDone = number;
+      tried++;
       if (!loaded) continue;
       try {
         await writer.addClip(loaded);
@@ -76,7 +79,8 @@ export async function extractActivations(options: ExtractOptions): Promise<Extra
       }
       frames += loaded.rows;
       seconds += loaded.seconds;
-      onProgress?.({ clips: audio.clips.length, clipsDone, frames, seconds, speed: seconds / ((performance.now() - began) / 1000) });
+      const elapsed = (performance.now() - began) / 1000;
+      onProgress?.({ clips: audio.clips.length, clipsDone, frames, seconds, speed: seconds / elapsed, secondsLeft: (elapsed / tried) * (left.length - tried) });
     }
     const elapsed = (performance.now() - began) / 1000;
     // Left unfinished, so that --resume can try again.

@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { ActivationStore, collect, type FrameChunk } from '../../src/activations/index.ts';
+import { ActivationStore, ActivationWriter, collect, type FrameChunk } from '../../src/activations/index.ts';
 import { listClips, loadClip } from '../../src/audio/index.ts';
 import { openEncoder, openMultiEncoder } from '../../src/encoders/index.ts';
 import { openActivations } from '../../src/jobs/activations.ts';
@@ -58,6 +58,16 @@ describe('extractActivations', () => {
       } else await stopped;
       assert.deepEqual(hashes(out), hashes('whole'), `stopped after ${stop}`);
     }
+  });
+
+  test('says after an interruption how long the clips take that are left, by those of this call', async () => {
+    const audio = await openAudio({ model, hook: tinyHook, audio: [manifest] }), { dataSha256: _, ...info } = audio.info;
+    const writer = await ActivationWriter.open(place('part'), info, { dtype: 'f32', resume: false, shardBytes: 1024 });
+    for (const clip of audio.clips.slice(0, 9)) await writer.addClip((await audio.load(clip))!); // the last rows of the ninth are in no shard yet
+    await audio.close();
+    const ratios: number[] = [];
+    await extractActivations(options('part', { resume: true, onProgress: ({ seconds, speed, secondsLeft }) => ratios.push(secondsLeft / (seconds / speed)) }));
+    assert.deepEqual(ratios.map((ratio) => Math.round(1e6 * ratio) / 1e6), [3, 1, 0.333333, 0]);
   });
 
   test('of a store that is there is refused without resume; with it, says that it is complete and what it lacks', async () => {
