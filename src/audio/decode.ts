@@ -43,6 +43,11 @@ function withoutTags(bytes: Uint8Array): Uint8Array {
   return rest;
 }
 
+/** ID3v1: the last 128 bytes of a file, which taggers put behind flac, aac and mp4 as well; decoders take them for damage. */
+function withoutLastTag(bytes: Uint8Array): Uint8Array {
+  return bytes.length > 128 && letters(bytes, bytes.length - 128, 3) === 'TAG' ? bytes.subarray(0, -128) : bytes;
+}
+
 /** The mean of the channels, summed in double precision. */
 function mix({ channels }: Channels): Float32Array {
   if (channels.length <= 1) return channels[0] ?? new Float32Array();
@@ -67,8 +72,9 @@ function mix({ channels }: Channels): Float32Array {
  */
 export async function decodeSound(bytes: Uint8Array, name: string): Promise<Sound> {
   if (bytes.length === 0) throw soundError(name, 'is empty');
-  const body = withoutTags(bytes);
-  const decode = decoderOf(body);
+  const tagged = withoutTags(bytes);
+  const decode = decoderOf(tagged);
+  const body = decode === decodeWav || decode === decodeOgg ? tagged : withoutLastTag(tagged);
   if (!decode) {
     const kind = foreign.find(([magic]) => letters(body, 0, magic.length) === magic)?.[1];
     throw soundError(name, kind ? `is ${kind}` : 'is not a sound file that is read here', convert);

@@ -146,12 +146,12 @@ test('16-bit flac gives the integers back exactly', async () => {
   assert.deepEqual(samples, Float32Array.from(samples, (_, i) => (Math.round(chirp(i / 16000) * 32768) + 0) / 32768));
 });
 
-test('tags around mp3 and flac are passed over', async () => {
+test('tags around mp3 and flac, and behind aac and mp4, are passed over', async () => {
   const id3 = bytes(ascii('ID3'), [4, 0, 0, 0, 0, 1, 2], new Uint8Array(130).fill(0xff), new Uint8Array(50));
   const tail = bytes(ascii('TAG'), new Uint8Array(125));
-  for (const name of ['chirp.mp3', 'chirp-untagged.mp3', 'chirp-16bit.flac']) {
+  for (const name of ['chirp.mp3', 'chirp-untagged.mp3', 'chirp-16bit.flac', 'chirp-24bit.flac', 'chirp.aac', 'chirp.m4a']) {
     const plain = await decodeSound(await sample(name), name);
-    const tagged = await decodeSound(bytes(id3, await sample(name), name.endsWith('mp3') ? tail : []), name);
+    const tagged = await decodeSound(bytes(/flac|mp3/.test(name) ? id3 : [], await sample(name), tail), name);
     assert.deepEqual(tagged, plain);
   }
 });
