@@ -1,3 +1,4 @@
+import { relative } from 'node:path';
 import { Command } from 'commander';
 import { architectureOf, CochleaError, type Gpu, type ManyResult, type MemoryPlan, openActivations, openAudio, planLine, planRun, planTable, type RunResult, type StepMetrics, trainMany, trainRun } from '../src/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
@@ -60,6 +61,7 @@ export function trainCommand(): Command {
 async function train(flags: Flags, command: Command): Promise<void> {
   exactlyOne(['--activations', flags.activations], ['--audio', flags.audio]);
   if (flags.activations !== undefined && isGiven(command, 'poolSeconds')) throw new CochleaError('usage', '--pool-seconds is for recordings', 'stored frames are pooled when `cochlea extract --pool-seconds` makes them');
+  if (flags.activations !== undefined && relative(flags.activations, flags.out) === '') throw new CochleaError('usage', `--out ${flags.out} is where the activations are`, 'choose another --out');
   const listed = (): NamedFlags[] | undefined => (flags.saes === undefined ? undefined : manySaes(command, flags, flags.saes));
   const many = listed();
   if (!many) checkFlags(command, flags);

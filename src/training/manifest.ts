@@ -81,6 +81,14 @@ export async function readManifest(folder: string): Promise<ManifestContent> {
   throw new CochleaError('file-damaged', `${path} is no manifest of a run`);
 }
 
+/** Whether a folder has a manifest.json that is none of a run: an activation store has one too. */
+export async function hasOtherManifest(folder: string): Promise<boolean> {
+  return await runtime.files.info(pathOf(folder)) !== undefined && await readManifest(folder).then(() => false, (error: unknown) => {
+    if (error instanceof CochleaError && error.code === 'file-damaged') return true;
+    throw error;
+  });
+}
+
 /** The variants that a run's last steps ran with, where this adapter and runtime ran them: on others they may not run, and would not give the same bits. */
 export async function variantsOfManifest(gpu: Gpu, folder: string): Promise<Record<string, string>> {
   if (!await runtime.files.info(pathOf(folder))) return {};

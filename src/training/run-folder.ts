@@ -8,6 +8,7 @@ import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import type { TrainerConfig } from './config.ts';
 import { audioMetadata, inferenceForm } from './export.ts';
 import { writeInputMean } from './input-mean.ts';
+import { hasOtherManifest } from './manifest.ts';
 import { readMetrics } from './metrics-log.ts';
 import type { StartStatistics } from './start-statistics.ts';
 import type { StepMetrics } from './step-metrics.ts';
@@ -73,16 +74,21 @@ export async function finished({ folder, settings }: Member, steps: number): Pro
   return final;
 }
 
-/** The checkpoint to go on from; undefined for a start from nothing. Throws `file-exists` for a folder in use, unless `resume`. */
+/**
+ * The checkpoint to go on from; undefined for a start from nothing. Throws `file-exists` for a folder in use, unless `resume`, and always for one that
+ * holds activations, whose manifest.json would be lost.
+ */
 export async function startingPoint(out: string, members: readonly Member[], resume: boolean, notice: ((line: string) => void) | undefined): Promise<Checkpoint | undefined> {
   if (!resume) {
     for (const path of [...members.map(({ folder }) => paths.join(folder, 'cfg.json')), paths.join(out, 'checkpoints')]) {
       if (await files.info(path)) throw new CochleaError('file-exists', `${out} holds a run already`, 'go on with it by --resume, or choose another --out');
     }
+    await refuseOtherManifests(members);
     return undefined;
   }
   const found = await readCheckpoint(out);
   if (!found) {
+    await refuseOtherManifests(members);
     notice?.(`no checkpoint in ${out}: starting from the beginning`);
     return undefined;
   }
@@ -90,6 +96,13 @@ export async function startingPoint(out: string, members: readonly Member[], res
   refuseOthers(out, found.checkpoint.settings, runSettings(members));
   notice?.(`going on after step ${found.checkpoint.step}`);
   return found.checkpoint;
+}
+
+async function refuseOtherManifests(members: readonly Member[]): Promise<void> {
+  for (const { folder } of members) {
+    if (!await hasOtherManifest(folder)) continue;
+    throw new CochleaError('file-exists', `${folder} has a manifest.json that is none of a run, as activations have: it would be lost`, 'choose another --out');
+  }
 }
 
 function refuseOthers(out: string, before: Record<string, Json>, now: Record<string, Json>): void {

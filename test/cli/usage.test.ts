@@ -59,6 +59,7 @@ test('wrong usage is one line, with what may have been meant, and code 2', () =>
   [['train', '--activations', x], /^cochlea: --out <folder> is not given: see cochlea train --help$/],
   [['train', '--out', 'q'], /^cochlea: neither --activations nor --audio is given: give one of them$/],
   [['train', '--out', 'q', '--activations', x, '--audio', 'a'], /^cochlea: --activations and --audio exclude each other: give one of them$/],
+  [['train', '--out', './q/', '--activations', 'q'], /^cochlea: --out \.\/q\/ is where the activations are: choose another --out$/],
   [['train', '--out', 'q', '--audio', 'a'], /^cochlea: --audio needs --model: see `cochlea models`/],
   [['train', '--out', 'q', '--activations', x, '--d-sae', '8', '--expansion', '2'], /^cochlea: --d-sae and --expansion exclude each other: give one of them$/],
   [['extract', '--audio', 'a', '--model', 'm', '--out', 'q'], /^cochlea: --hook <hook> is not given: see cochlea extract --help$/],

@@ -187,6 +187,16 @@ describe('an --out folder', () => {
     assert.deepEqual(bytesOf('reference'), expected);
   });
 
+  test('with activations in it is refused, resumed or not: both have a manifest.json', async () => {
+    mkdirSync(place('store'));
+    writeFileSync(join(place('store'), 'manifest.json'), '{"format":"cochlea activations","version":1}');
+    for (const resume of [false, true]) {
+      await assert.rejects(trainRun(options('store', { resume })), fails('file-exists', /store has a manifest\.json that is none of a run, as activations have: it would be lost: choose another --out$/));
+    }
+    assert.deepEqual(readdirSync(place('store')), ['manifest.json']);
+    assert.match(readFileSync(join(place('store'), 'manifest.json'), 'utf8'), /cochlea activations/);
+  });
+
   test('with a finished run: resuming does nothing and says so by its result', async () => {
     const expected = await referenceRun();
     const record = readFileSync(join(place('reference'), 'run.json'), 'utf8');
