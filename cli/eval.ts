@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { architectureOf, behaviourMetrics, checkFrames, CochleaError, evaluate, type Evaluation, type Gpu, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind, trainedOn, trainedToward } from '../src/index.ts';
-import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
+import { type AudioFlags, refuseRecordingFlags, withAudioOptions } from './support/audio-options.ts';
 import { describeBehaviour } from './support/behaviour.ts';
 import { exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
@@ -33,8 +33,9 @@ export function evalCommand(): Command {
       + '\nwrite capitals and stops and the text has none, its own cross-entropy is high, and a reconstruction may seem to lower it. KL does not depend on that, nor anything with --targets own.'
       + '\n\nFor a transcoder x is the target of a frame: what the frames of its second hook point hold.'
       + '\nModel and hooks default to those that the SAE was trained on.')
-    .action(async (folder: string, flags: Flags) => {
+    .action(async (folder: string, flags: Flags, command: Command) => {
       checkFlags(flags);
+      if (flags.activations !== undefined) refuseRecordingFlags(command);
       const output = openOutput(flags);
       if (flags.behaviour) return evalBehaviour(folder, flags, output);
       const gpu = await openGpu(output);

@@ -2,7 +2,7 @@ import { relative } from 'node:path';
 import { Command } from 'commander';
 import { architectureOf, CochleaError, type Gpu, type ManyResult, type MemoryPlan, openActivations, openAudio, planLine, planRun, planTable, type RunResult, type StepMetrics, trainMany, trainRun } from '../src/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
-import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
+import { type AudioFlags, refuseRecordingFlags, withAudioOptions } from './support/audio-options.ts';
 import { duration, exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu, pinVariants, withVariantOption } from './support/gpu.ts';
 import { isGiven, nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
@@ -68,7 +68,7 @@ async function train(flags: Flags, command: Command): Promise<void> {
   const output = openOutput(flags);
   const signal = interruptSignal();
   const shared = flags.audio !== undefined && flags.backend === 'gpu' ? await openGpu(output) : undefined;
-  const { source, skipped, close } = await openSource(flags, many, output, signal, shared).catch((error: unknown) => {
+  const { source, skipped, close } = await openSource(command, flags, many, output, signal, shared).catch((error: unknown) => {
     shared?.dispose();
     throw error;
   });
@@ -140,10 +140,11 @@ const pace = ({ trained, seconds, framesPerSecond }: Pick<RunResult, 'trained' |
   `${trained} steps in ${duration(seconds)}, ${Math.round(framesPerSecond)} frames/s`;
 
 /** The frames, with targets where an SAE needs them. */
-async function openSource(flags: Flags, many: readonly NamedFlags[] | undefined, output: Output, signal: AbortSignal, gpu: Gpu | undefined) {
+async function openSource(command: Command, flags: Flags, many: readonly NamedFlags[] | undefined, output: Output, signal: AbortSignal, gpu: Gpu | undefined) {
   const transcoder = (many?.map((sae) => sae.flags.arch) ?? [flags.arch]).find((arch) => architectureOf(arch).needs === 'targets');
   if (flags.targetHook !== undefined && transcoder === undefined) throw new CochleaError('usage', 'no SAE of this run has targets', 'leave --target-hook away, or train a transcoder by --arch');
   if (flags.activations !== undefined) {
+    refuseRecordingFlags(command);
     const source = await openActivations(flags.activations, { target: transcoder !== undefined });
     return { source, skipped: (): readonly string[] => [], close: () => source.close() };
   }

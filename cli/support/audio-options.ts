@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { backendNames, type BackendName } from '../../src/index.ts';
+import { backendNames, type BackendName, CochleaError } from '../../src/index.ts';
 import { labelValue, positiveNumber, wholeNumber } from './options.ts';
 
 /** What commands ask of recordings and models, under the same flags. */
@@ -16,6 +16,15 @@ export interface AudioFlags {
   backend?: BackendName;
   poolSeconds?: number;
   strict?: boolean;
+}
+
+/** Flags that say nothing of stored frames. */
+const ofRecordings: readonly (keyof AudioFlags)[] = ['model', 'hook', 'offline', 'targetHook', 'select', 'take', 'strict', 'workers', 'threads', 'backend', 'poolSeconds'];
+
+/** For commands that take --activations instead of --audio. Throws `usage` for a flag of recordings that was given, by the command line or --config: it would do nothing. */
+export function refuseRecordingFlags(command: Command): void {
+  const given = command.options.find((option) => (ofRecordings as string[]).includes(option.attributeName()) && ['cli', 'config'].includes(command.getOptionValueSource(option.attributeName())!));
+  if (given) throw new CochleaError('usage', `${given.long} is for recordings, and --activations are stored frames`, 'leave it away, or give --audio');
 }
 
 /** What a MODEL can be. */
