@@ -5,6 +5,7 @@
  *   const sae = await SAE.load(gpu, 'runs/layer3');
  *   const { recon, acts } = await sae.run(frames);
  */
+/// <reference types="@webgpu/types" preserve="true" />
 export {
   type ActivationInfo, ActivationStore, ActivationWriter, exportForms, exportFrames, type ExportOptions, type ExportResult, type FrameChunk,
   type FrameSource, type FrameStatistics, type MixedBatch, MixingBuffer, type TargetInfo,

@@ -8,7 +8,7 @@ import { unpackSoftwareAdapter } from '../../src/runtime/adapters.ts';
  * the kernel cases, the recorded steps and shorter runs say in every runtime.
  */
 const nodeOnly = [
-  'browser.test', 'deno.test', 'walls.test', 'encoders/webgpu.test', 'bench/quality.test', 'cli/transcoder.test', 'jobs/behaviour.test', 'training/architectures.test', 'training/kill.test', 'training/learning.test', 'training/many.test', 'training/packed.test',
+  'browser.test', 'deno.test', 'walls.test', 'declarations.test', 'encoders/webgpu.test', 'bench/quality.test', 'cli/transcoder.test', 'jobs/behaviour.test', 'training/architectures.test', 'training/kill.test', 'training/learning.test', 'training/many.test', 'training/packed.test',
   'training/survives.test',
 ];
 
