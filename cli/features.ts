@@ -52,6 +52,7 @@ export function featuresCommand(): Command {
       const { top, by, latents, start, end, html, config: _, quiet: _quiet, json: _json, verbose: _verbose, ...options } = flags;
       if (latents && (top !== undefined || by !== undefined)) throw new CochleaError('usage', `--latents and ${top === undefined ? '--by' : '--top'} exclude each other`, 'give one of them');
       if (start !== undefined && end !== undefined && end <= start) throw new CochleaError('usage', `--end ${end} does not lie behind --start ${start}`, 'both are seconds from the beginning of a clip');
+      if (html !== undefined) await refuseOther(html);
       const output = openOutput(flags);
       const gpu = await openGpu(output);
       try {
@@ -67,6 +68,16 @@ export function featuresCommand(): Command {
         gpu.dispose();
       }
     });
+}
+
+/** Pages are replaced, no other files: `features sae --html clip.wav other.wav` names a recording for the page. */
+async function refuseOther(html: string): Promise<void> {
+  const { files } = runtime, there = await files.info(html);
+  if (!there || there.isDirectory || there.size === 0) return; // writing says that it is a folder
+  const file = await files.open(html);
+  const begins = new TextDecoder().decode(await file.read(0, 15));
+  await file.close();
+  if (begins.toLowerCase() !== '<!doctype html>') throw new CochleaError('file-exists', `${html} is there, and is no page: it would be lost`, 'give --html the name of the page to write');
 }
 
 /** Runs as short lists: there may be thousands. */

@@ -1,5 +1,6 @@
 import { CochleaError } from '../errors.ts';
-import { writeSafetensors } from '../formats/index.ts';
+import { openSafetensors, writeSafetensors } from '../formats/index.ts';
+import { runtime } from '../runtime/index.ts';
 import { dense, type SAE } from '../sae/index.ts';
 import { openActivations } from './activations.ts';
 
@@ -15,9 +16,10 @@ const piece = 1024;
 /**
  * Feature activations and reconstructions of frames, as a safetensors file with `feature_acts` [rows, d_sae] and `recon` [rows, d_in] (of a
  * transcoder [rows, d_out]), in stored order; a sequential SAE gets a chunk's frames clip by clip. The frames are gone through twice, once for each tensor, so that memory does not depend on how many there are.
- * Throws `config` for frames of another d_in, `not-finite` for one that holds NaN or infinity.
+ * Throws `config` for frames of another d_in, `not-finite` for one that holds NaN or infinity, `file-exists` where `out` is a file that this did not write, as the frames themselves.
  */
 export async function encodeFile(sae: SAE, input: string, out: string): Promise<EncodeResult> {
+  await refuseOther(out);
   const source = await openActivations(input);
   try {
     if (source.dIn !== sae.dIn) {
@@ -51,4 +53,14 @@ export async function encodeFile(sae: SAE, input: string, out: string): Promise<
   } finally {
     await source.close();
   }
+}
+
+/** Files of this kind are replaced, no others. */
+async function refuseOther(out: string): Promise<void> {
+  const there = await runtime.files.info(out);
+  if (!there || there.isDirectory) return; // writing says that it is a folder
+  const file = await openSafetensors(out).catch(() => undefined);
+  const ours = file?.tensors.has('feature_acts') ?? false;
+  await file?.close();
+  if (!ours) throw new CochleaError('file-exists', `${out} is there, and is no file of feature activations: it would be lost`, 'choose another file');
 }

@@ -141,4 +141,7 @@ test('says what does not fit, in one line, and writes nothing', async () => {
   await refused(2, /: encoder\.layers\.0 of \S+ has 4 numbers per frame, the SAE has d_in 5: /, await saeFolder('wide', { model_name: model, hook_name: tinyHook }, 5), clip);
   await refused(1, /: none of 1 clips could be used: .*001-torn\.wav/, place('sae'), join(sound, 'odd', '001-torn.wav'), '--html', place('none.html'));
   assert.ok(!existsSync(place('none.html')));
+  const recording = readFileSync(clip);
+  await refused(1, /: .* is there, and is no page: it would be lost: give --html the name of the page to write$/, place('sae'), '--html', clip, clip);
+  assert.ok(readFileSync(clip).equals(recording));
 });

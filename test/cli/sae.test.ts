@@ -72,6 +72,19 @@ describe('encode', () => {
     }
   });
 
+  test('replaces what it wrote, and nothing else: neither the frames nor weights', async () => {
+    cpSync(x, place('frames.safetensors'));
+    for (const out of [place('frames.safetensors'), join(sae, 'sae_weights.safetensors'), npy, place('text')]) {
+      if (out === place('text')) writeFileSync(out, 'a text');
+      const before = readFileSync(out);
+      const outcome = await cochlea(['encode', sae, place('frames.safetensors'), '--out', out, '--quiet']);
+      assert.match(complaint(outcome), /is there, and is no file of feature activations: it would be lost: choose another file$/);
+      assert.equal(outcome.code, 1);
+      assert.ok(readFileSync(out).equals(before), out);
+    }
+    for (const _ of [1, 2]) assert.equal((await cochlea(['encode', sae, x, '--out', place('twice.safetensors'), '--quiet'])).code, 0);
+  });
+
   test('refuses frames of another width and frames that are not finite, and leaves no file', async () => {
     await writeSafetensors(place('wide.safetensors'), [{ name: 'x', dtype: 'F32', shape: [rows / 2, 2 * dIn], data: frames }]);
     await writeSafetensors(place('narrow.safetensors'), [{ name: 'x', dtype: 'F32', shape: [rows * 2, dIn / 2], data: frames }]);
