@@ -16,7 +16,7 @@ export function encodeCommand(): Command {
       const output = openOutput(flags);
       const gpu = await openGpu(output);
       try {
-        const result = await encodeFile(await SAE.load(gpu, folder), input, flags.out);
+        const result = await encodeFile(await SAE.load(gpu, folder), input, flags.out, { onNotice: (line) => output.notice(line) });
         output.result(`${result.frames} frames, L0 ${result.l0.toFixed(2)}: ${result.out}`, result);
       } finally {
         gpu.dispose();

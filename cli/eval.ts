@@ -88,11 +88,13 @@ async function evalBehaviour(folder: string, flags: Flags, output: Output): Prom
 }
 
 async function openFrames(gpu: Gpu, sae: SAE, target: boolean, flags: Flags, output: Output) {
+  const { onNotice, onFetch } = listeners(output);
   if (flags.activations !== undefined) {
     const source = await openActivations(flags.activations, { target });
+    // Files that say nothing of a model have the name of the file for a hook point.
+    if (source.info.modelSha256 !== '') checkFrames(sae, source.info, onNotice);
     return { chunks: source.chunks({ seed: 0, epoch: undefined, from: 0 }), close: () => source.close() };
   }
-  const { onNotice, onFetch } = listeners(output);
   const audio = await openAudio({
     ...flags, ...trainedOn(sae, flags), ...(target && { targetHook: trainedToward(sae, flags.targetHook) }), gpu, audio: flags.audio!, onNotice, onFetch, onEncoder: onNotice,
   });

@@ -3,6 +3,7 @@ import { openSafetensors, writeSafetensors } from '../formats/index.ts';
 import { runtime } from '../runtime/index.ts';
 import { dense, type SAE } from '../sae/index.ts';
 import { openActivations } from './activations.ts';
+import { checkFrames } from './recordings/trained-on.ts';
 
 export interface EncodeResult {
   out: string;
@@ -16,15 +17,17 @@ const piece = 1024;
 /**
  * Feature activations and reconstructions of frames, as a safetensors file with `feature_acts` [rows, d_sae] and `recon` [rows, d_in] (of a
  * transcoder [rows, d_out]), in stored order; a sequential SAE gets a chunk's frames clip by clip. The frames are gone through twice, once for each tensor, so that memory does not depend on how many there are.
- * Throws `config` for frames of another d_in, `not-finite` for one that holds NaN or infinity, `file-exists` where `out` is a file that this did not write, as the frames themselves.
+ * `onNotice` is told where a store is not of the model or hook point that the SAE was trained on. Throws `config` for frames of another d_in, `not-finite` for
+ * one that holds NaN or infinity, `file-exists` where `out` is a file that this did not write, as the frames themselves.
  */
-export async function encodeFile(sae: SAE, input: string, out: string): Promise<EncodeResult> {
+export async function encodeFile(sae: SAE, input: string, out: string, { onNotice }: { onNotice?: (line: string) => void } = {}): Promise<EncodeResult> {
   await refuseOther(out);
   const source = await openActivations(input);
   try {
     if (source.dIn !== sae.dIn) {
       throw new CochleaError('config', `the frames of ${input} have d_in ${source.dIn}, the SAE has d_in ${sae.dIn}`, 'take frames of the model and hook point that the SAE was trained on');
     }
+    if (source.info.modelSha256 !== '') checkFrames(sae, source.info, onNotice);
     const rows = source.rows!;
     let firing = 0;
     async function* through(make: (x: Float32Array) => Promise<Float32Array>): AsyncGenerator<Float32Array> {

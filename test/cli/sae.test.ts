@@ -85,6 +85,23 @@ describe('encode', () => {
     for (const _ of [1, 2]) assert.equal((await cochlea(['encode', sae, x, '--out', place('twice.safetensors'), '--quiet'])).code, 0);
   });
 
+  test('and eval say where a store is of another model or hook point than the SAE', async () => {
+    const other = place('other-sae'), known = place('known');
+    cpSync(sae, other, { recursive: true });
+    const config = JSON.parse(readFileSync(join(sae, 'cfg.json'), 'utf8')) as { metadata: object };
+    writeFileSync(join(other, 'cfg.json'), JSON.stringify({ ...config, metadata: { ...config.metadata, model_name: 'm', model_sha256: 'one', hook_name: 'encoder.layers.2', frame_rate: 50 } }));
+    const writer = await ActivationWriter.open(known, { model: 'n', modelSha256: 'two', hook: 'encoder.layers.1', layer: 1, dIn, frameRate: 50, sampleRate: 16000 }, { dtype: 'f32', resume: false });
+    await writer.addClip({ id: 'a', path: 'a.wav', labels: {}, sha256: 'a', seconds: rows / 50, frames, rows });
+    await writer.finish();
+    for (const args of [['encode', other, known, '--out', place('told.safetensors')], ['eval', other, '--activations', known]]) {
+      const { code, stderr } = await cochlea(args);
+      assert.equal(code, 0, stderr);
+      assert.match(stderr, /^the SAE was trained on m, and these frames are of n\nthe SAE was trained at encoder\.layers\.2, and these frames are of encoder\.layers\.1$/m);
+    }
+    const { stderr } = await cochlea(['eval', other, '--activations', x]); // a file that says nothing of a model
+    assert.doesNotMatch(stderr, /was trained/);
+  });
+
   test('refuses frames of another width and frames that are not finite, and leaves no file', async () => {
     await writeSafetensors(place('wide.safetensors'), [{ name: 'x', dtype: 'F32', shape: [rows / 2, 2 * dIn], data: frames }]);
     await writeSafetensors(place('narrow.safetensors'), [{ name: 'x', dtype: 'F32', shape: [rows * 2, dIn / 2], data: frames }]);
