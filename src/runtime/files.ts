@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import * as path from 'node:path';
@@ -7,13 +7,27 @@ import process from 'node:process';
 import { CochleaError } from '../errors.ts';
 import type { FileHandle, FileSystem, WritableFile } from './types.ts';
 
+/** What looking for something gives where nothing is, also below a file. */
+const nothingThere = ['ENOENT', 'ENOTDIR'];
+
+const making = ['write', 'append to', 'create'];
+
+/** The part of a path that is a file where a folder should be. */
+function fileOnTheWay(whole: string): string | undefined {
+  for (let part = whole, above = path.dirname(part); ; part = above, above = path.dirname(above)) {
+    try {
+      return statSync(part).isDirectory() ? undefined : part;
+    } catch {
+      if (above === part) return undefined;
+    }
+  }
+}
+
 function explain(error: unknown, path: string, doing: string): CochleaError {
   const code = (error as { code?: string }).code ?? '';
-  const makesFolders = ['write', 'append to', 'create'].includes(doing);
-  if (makesFolders && (code === 'ENOTDIR' || code === 'EEXIST')) {
-    return new CochleaError('file-system', `cannot ${doing} ${path}: a part of its path is a file`, 'choose another place', { cause: error });
-  }
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new CochleaError('file-missing', `no such file or folder: ${path}`, undefined, { cause: error });
+  const inTheWay = ['ENOTDIR', 'EEXIST'].includes(code) && making.includes(doing) ? fileOnTheWay(path) : undefined;
+  if (inTheWay !== undefined) return new CochleaError('file-system', `cannot ${doing} ${path}: ${inTheWay} is a file, not a folder`, undefined, { cause: error });
+  if (nothingThere.includes(code)) return new CochleaError('file-missing', `no such file or folder: ${path}`, undefined, { cause: error });
   const why: Record<string, string> = {
     EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only', ENOSPC: 'the disk is full',
     EDQUOT: 'the disk quota is used up', EISDIR: 'it is a folder', EMFILE: 'too many files are open', EEXIST: 'it exists already',
@@ -130,14 +144,14 @@ export const files: FileSystem = {
       const s = await fs.stat(p);
       return { isDirectory: s.isDirectory(), size: s.size, modified: s.mtimeMs };
     } catch (error) {
-      if (['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '')) return undefined;
+      if (nothingThere.includes((error as { code?: string }).code ?? '')) return undefined;
       throw error;
     }
   }),
   list: (p) => attempt(p, 'list', async () => (await fs.readdir(p)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))),
   removePartials: (p, of = () => true) => attempt(p, 'clean up', async () => {
     for (const name of await fs.readdir(p).catch((error: { code?: string }) => {
-      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
+      if (nothingThere.includes(error.code ?? '')) return [];
       throw error;
     })) {
       const base = baseOfPartial(name);
@@ -208,7 +222,9 @@ export const files: FileSystem = {
     }
   }),
   rename: (from, to) => attempt(from, 'rename', () => fs.rename(from, to)),
-  remove: (p) => attempt(p, 'remove', () => fs.rm(p, { recursive: true, force: true })),
+  remove: (p) => attempt(p, 'remove', () => fs.rm(p, { recursive: true, force: true }).catch((error: { code?: string }) => {
+    if (!nothingThere.includes(error.code ?? '')) throw error;
+  })),
   temporaryFolder: (prefix) => attempt(tmpdir(), 'create a folder in', () => fs.mkdtemp(path.join(tmpdir(), prefix))),
 };
 

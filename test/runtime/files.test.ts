@@ -133,6 +133,20 @@ describe('reading', () => {
     assert.equal(await files.info(join(folder, 'numbers', 'x')), undefined);
   });
 
+  test('and writing below a file, or in the place of a folder, names the file', async () => {
+    const file = join(folder, 'numbers'), below = join(file, 'deep', 'x');
+    const inTheWay = coded('file-system', /cannot [a-z ]+ .*numbers.*: .*numbers is a file, not a folder$/);
+    for (const work of [
+      () => files.write(below, 'x'), () => files.append(below, 'x'), () => files.openToWrite(below),
+      () => files.makeFolder(below), () => files.makeFolder(file), () => files.write(join(file, 'x'), 'x'),
+    ]) {
+      await assert.rejects(work, inTheWay);
+    }
+    await files.removePartials(file); // nothing of that kind is there
+    await files.remove(below);
+    assert.equal((await files.info(file))!.size, 1000);
+  });
+
   test('tells folders from files, and lists names by code unit', async () => {
     const place = join(folder, 'names');
     for (const name of ['b', 'a', 'B', 'ä', '10', '9']) await files.write(join(place, name), name);
