@@ -23,7 +23,8 @@ const ofRecordings: readonly (keyof AudioFlags)[] = ['model', 'hook', 'offline',
 
 /** For commands that take --activations instead of --audio. Throws `usage` for a flag of recordings that was given, by the command line or --config: it would do nothing. */
 export function refuseRecordingFlags(command: Command): void {
-  const given = command.options.find((option) => (ofRecordings as string[]).includes(option.attributeName()) && ['cli', 'config'].includes(command.getOptionValueSource(option.attributeName())!));
+  const isGiven = (name: string): boolean => (ofRecordings as readonly string[]).includes(name) && ['cli', 'config'].includes(command.getOptionValueSource(name)!);
+  const given = command.options.find((option) => isGiven(option.attributeName()));
   if (given) throw new CochleaError('usage', `${given.long} is for recordings, and --activations are stored frames`, 'leave it away, or give --audio');
 }
 
@@ -79,5 +80,6 @@ export function withSpeechOptions(command: Command): Command {
 
 /** What runs an encoder; `choices` where not all can. */
 export function backendOption(choices: readonly BackendName[] = backendNames): Option {
-  return new Option('--backend <name>', 'what runs the model: onnxruntime-node where it is installed (auto, native), the wasm build of ONNX Runtime, or that on the GPU').choices(choices).default('auto');
+  const onGpu = choices.includes('gpu') ? ', or that on the GPU' : '';
+  return new Option('--backend <name>', `what runs the model: onnxruntime-node where it is installed (auto, native), the wasm build of ONNX Runtime${onGpu}`).choices(choices).default('auto');
 }

@@ -43,6 +43,7 @@ test('--help and --version print and end with 0, for the program and every comma
     assert.match(help.stdout, new RegExp(`^Usage: cochlea ${help.name} `));
     assert.match(help.stdout, /-h, --help/);
   }
+  for (const help of helps.filter(({ stdout }) => stdout.includes('--backend <name>'))) assert.equal(/that\s+on\s+the\s+GPU/.test(help.stdout), help.stdout.includes('"gpu"'), help.name);
   const evaluation = helps.find(({ name }) => name === 'eval')!.stdout;
   assert.match(evaluation, /Metrics:[^]*explained_variance \(share\): .{20}/);
   const { version } = JSON.parse(readFileSync(repo('package.json'), 'utf8')) as { version: string };
@@ -62,8 +63,12 @@ test('wrong usage is one line, with what may have been meant, and code 2', () =>
   [['train', '--out', './q/', '--activations', 'q'], /^cochlea: --out \.\/q\/ is where the activations are: choose another --out$/],
   [['train', '--out', 'q', '--audio', 'a'], /^cochlea: --audio needs --model: see `cochlea models`/],
   [['train', '--out', 'q', '--activations', x, '--d-sae', '8', '--expansion', '2'], /^cochlea: --d-sae and --expansion exclude each other: give one of them$/],
-  ...['--take 3', '--select split=train', '--strict', '--model m', '--hook h', '--offline', '--workers 2', '--threads 1', '--backend wasm'].flatMap((given) => ['train --out q', 'eval sae'].map((command) => (
-    [[...command.split(' '), '--activations', x, ...given.split(' ')], new RegExp(`^cochlea: ${given.split(' ')[0]} is for recordings, and --activations are stored frames: leave it away, or give --audio$`)] as [string[], RegExp]))),
+  ...[
+    '--take 3', '--select split=train', '--strict', '--model m', '--hook h', '--offline', '--workers 2', '--threads 1', '--backend wasm',
+  ].flatMap((given) => ['train --out q', 'eval sae'].map((command): [string[], RegExp] => [
+    [...command.split(' '), '--activations', x, ...given.split(' ')],
+    new RegExp(`^cochlea: ${given.split(' ')[0]} is for recordings, and --activations are stored frames: leave it away, or give --audio$`),
+  ])),
   [['train', '--out', 'q', '--activations', x, '--config', file('take.json', '{"take": 3}')], /^cochlea: --take is for recordings, and --activations are stored frames/],
   [['eval', 'sae', '--activations', x, '--pool-seconds', '2'], /^cochlea: --pool-seconds is for recordings/],
   [['extract', '--audio', 'a', '--model', 'm', '--out', 'q'], /^cochlea: --hook <hook> is not given: see cochlea extract --help$/],
