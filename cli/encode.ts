@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { encodeFile, SAE } from '../src/index.ts';
-import { openOutput, type OutputOptions } from './support/console.ts';
+import { interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 
 export function encodeCommand(): Command {
@@ -14,9 +14,10 @@ export function encodeCommand(): Command {
     .option('--json', 'print the result as one JSON object')
     .action(async (folder: string, input: string, flags: OutputOptions & { out: string }) => {
       const output = openOutput(flags);
+      const signal = interruptSignal();
       const gpu = await openGpu(output);
       try {
-        const result = await encodeFile(await SAE.load(gpu, folder), input, flags.out, { onNotice: (line) => output.notice(line) });
+        const result = await encodeFile(await SAE.load(gpu, folder), input, flags.out, { onNotice: (line) => output.notice(line), signal });
         output.result(`${result.frames} frames, L0 ${result.l0.toFixed(2)}: ${result.out}`, result);
       } finally {
         gpu.dispose();

@@ -11,16 +11,22 @@ export interface EncodeResult {
   l0: number;
 }
 
+export interface EncodeOptions {
+  /** Told where a store is not of the model or hook point that the SAE was trained on. */
+  onNotice?: (line: string) => void;
+  signal?: AbortSignal;
+}
+
 /** Rows whose dense activations are held: d_sae / d_in times the frames. */
 const piece = 1024;
 
 /**
  * Feature activations and reconstructions of frames, as a safetensors file with `feature_acts` [rows, d_sae] and `recon` [rows, d_in] (of a
  * transcoder [rows, d_out]), in stored order; a sequential SAE gets a chunk's frames clip by clip. The frames are gone through twice, once for each tensor, so that memory does not depend on how many there are.
- * `onNotice` is told where a store is not of the model or hook point that the SAE was trained on. Throws `config` for frames of another d_in, `not-finite` for
- * one that holds NaN or infinity, `file-exists` where `out` is a file that this did not write, as the frames themselves.
+ * Throws `config` for frames of another d_in, `not-finite` for one that holds NaN or infinity, `file-exists` where `out` is a file that this did not write,
+ * as the frames themselves, `interrupted` when `signal` aborts; then nothing is left of the file.
  */
-export async function encodeFile(sae: SAE, input: string, out: string, { onNotice }: { onNotice?: (line: string) => void } = {}): Promise<EncodeResult> {
+export async function encodeFile(sae: SAE, input: string, out: string, { onNotice, signal }: EncodeOptions = {}): Promise<EncodeResult> {
   await refuseOther(out);
   const source = await openActivations(input);
   try {
@@ -39,6 +45,7 @@ export async function encodeFile(sae: SAE, input: string, out: string, { onNotic
         for (let first = 0, end = 0; first < here; first = end) {
           if (sae.isSequential) while (end < here && clip[end] === clip[first]) end++;
           else end = Math.min(first + piece, here);
+          if (signal?.aborted) throw new CochleaError('interrupted', `stopped before ${out} was whole`, 'nothing of it is left');
           yield make(x.subarray(first * sae.dIn, end * sae.dIn));
         }
       }

@@ -8,9 +8,11 @@ import { after, before, describe, test } from 'node:test';
 import { ActivationWriter } from '../../src/activations/index.ts';
 import { openSafetensors, writeNpy, writeSaelensFolder, writeSafetensors } from '../../src/formats/index.ts';
 import { Gpu } from '../../src/gpu/index.ts';
+import { encodeFile } from '../../src/jobs/encode.ts';
 import { RandomStream } from '../../src/random.ts';
 import { SAE, tensorsFromWeights } from '../../src/sae/index.ts';
 import { cochlea, complaint } from '../support/cli.ts';
+import { fails } from '../support/fails.ts';
 import { normals } from '../support/kernels.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { randomTopk } from '../support/topk-problem.ts';
@@ -83,6 +85,21 @@ describe('encode', () => {
       assert.ok(readFileSync(out).equals(before), out);
     }
     for (const _ of [1, 2]) assert.equal((await cochlea(['encode', sae, x, '--out', place('twice.safetensors'), '--quiet'])).code, 0);
+  });
+
+  test('that is stopped leaves nothing of its file', async () => {
+    const gpu = await Gpu.open();
+    const controller = new AbortController();
+    const loaded = await SAE.load(gpu, sae);
+    const forward = loaded.forward.bind(loaded);
+    loaded.forward = async (frames) => {
+      controller.abort(); // the activations are written by then
+      return forward(frames);
+    };
+    const work = encodeFile(loaded, x, join(folder, 'stopped', 'acts.safetensors'), { signal: controller.signal });
+    await assert.rejects(work, fails('interrupted', /^stopped before .*acts\.safetensors was whole: nothing of it is left$/));
+    assert.deepEqual(readdirSync(place('stopped')), []);
+    gpu.dispose();
   });
 
   test('and eval say where a store is of another model or hook point than the SAE', async () => {
