@@ -36,8 +36,17 @@ export interface DemoResult {
   seconds: number;
 }
 
-/** Runs the demo. What an earlier, interrupted run left in `out` is used. */
+/** Runs the demo. What an earlier, interrupted run left in `out` is used. Throws what its parts throw. */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
+  try {
+    return await wholeWay(options);
+  } catch (error) {
+    if (!(error instanceof CochleaError) || !error.hint?.includes(' with --resume')) throw error;
+    throw new CochleaError(error.code, error.message, error.hint.replace(' with --resume', ''), { cause: error }); // it always goes on
+  }
+}
+
+async function wholeWay(options: DemoOptions): Promise<DemoResult> {
   const { gpu, audio, out, signal, onStage, onExtract, onTrain } = options;
   const { paths, files } = runtime;
   const began = performance.now();
