@@ -130,7 +130,7 @@ async function* candidates(machine: Machine, wanted: string | undefined): AsyncG
   const probed = (label: string, setup: GpuSetup): Candidate => ({ label, setup, report: () => machine.probe(setup, part) });
   if (wanted !== 'swiftshader') yield probed('as the machine is', { env: machine.env });
   const label = 'the bundled software adapter';
-  const software = await machine.software().catch((error: Error) => ({ reason: error.message }));
+  const software = await machine.software().catch((error: Error) => ({ reason: error instanceof CochleaError ? error.line : error.message }));
   if ('reason' in software) {
     if (wanted !== 'gpu') yield { label, setup: { env: {} }, report: async () => ({ failed: software.reason, absent: true }) };
     return;

@@ -69,8 +69,8 @@ describe('without a wish', () => {
   });
 
   test('nothing at all is an error that says what was tried', async () => {
-    const bare = machine({ 'as is': crash }, { software: async () => { throw new CochleaError('file-system', 'cannot unpack into /cache: disk full'); } });
-    await assert.rejects(choose(bare), missing(/^there is no GPU and no software adapter \(tried as the machine is: the driver crashed \(SIGSEGV\); the bundled software adapter: cannot unpack into \/cache: disk full\)$/));
+    const bare = machine({ 'as is': crash }, { software: async () => { throw new CochleaError('file-system', 'cannot unpack into /cache: disk full', 'set COCHLEA_CACHE'); } });
+    await assert.rejects(choose(bare), missing(/^there is no GPU and no software adapter \(tried as the machine is: the driver crashed \(SIGSEGV\); the bundled software adapter: cannot unpack into \/cache: disk full: set COCHLEA_CACHE\)$/));
   });
 });
 
