@@ -169,7 +169,7 @@ test('what is to be written behind a file, as a folder, says so', async () => {
   await files.write(file, 'x');
   for (const path of [join(file, 'y'), join(file, 'z', 'y')]) {
     for (const work of [() => files.write(path, 'y'), () => files.writeNew(path, 'y'), () => files.append(path, 'y'), () => files.openToWrite(path), () => files.makeFolder(path), () => files.link(path, file)]) {
-      await assert.rejects(work(), coded('file-system', /cannot (write|append to|create) .*a file.*y: a part of its path is a file/));
+      await assert.rejects(work(), coded('file-system', /cannot (write|append to|create) .*a file.*y: .*a file is a file, not a folder$/));
     }
     await files.removePartials(path);
   }
