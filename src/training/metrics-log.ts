@@ -22,10 +22,13 @@ export class MetricsLog {
   readonly #events: string | undefined;
   #lines = '';
   #pending: ScalarEvent[] = [];
+  /** Length of the file as this log knows it. */
+  #bytes: number;
   /** The last metrics in the file when it was opened. */
   readonly last: StepMetrics | undefined;
 
-  private constructor(path: string, every: number, steps: number, events: string | undefined, last: StepMetrics | undefined) {
+  private constructor(path: string, every: number, steps: number, events: string | undefined, bytes: number, last: StepMetrics | undefined) {
+    this.#bytes = bytes;
     this.#path = path;
     this.#every = every;
     this.#steps = steps;
@@ -36,9 +39,10 @@ export class MetricsLog {
   /** Keeps the lines up to step `from`, which is where the run goes on, and drops those behind it. */
   static async open(path: string, every: number, from: number, steps: number, { tensorboard = false }: { tensorboard?: boolean } = {}): Promise<MetricsLog> {
     const before = from === 0 ? [] : (await readMetrics(path)).filter(({ step }) => step <= from);
-    await runtime.files.write(path, before.map(line).join(''));
+    const kept = new TextEncoder().encode(before.map(line).join(''));
+    await runtime.files.write(path, kept);
     const events = tensorboard ? await writeEvents(runtime.paths.dirname(path), before, now()) : undefined;
-    return new MetricsLog(path, every, steps, events, before.at(-1));
+    return new MetricsLog(path, every, steps, events, kept.length, before.at(-1));
   }
 
   async add(metrics: StepMetrics): Promise<void> {
@@ -49,11 +53,25 @@ export class MetricsLog {
     if (this.#lines.length > 1 << 14) await this.flush();
   }
 
+  /** Throws `file-exists`, and writes nothing, once another process writes to the same file: a run flushes before each checkpoint and before it saves. */
   async flush(): Promise<void> {
-    if (this.#lines !== '') await runtime.files.append(this.#path, this.#lines);
+    await this.#checkAlone();
+    if (this.#lines !== '') {
+      const bytes = new TextEncoder().encode(this.#lines);
+      await runtime.files.append(this.#path, bytes);
+      this.#bytes += bytes.length;
+      await this.#checkAlone(); // of two that append at the same moment none may go on
+    }
     if (this.#events !== undefined && this.#pending.length > 0) await runtime.files.append(this.#events, eventRecords(this.#pending));
     this.#lines = '';
     this.#pending = [];
+  }
+
+  /** Two runs in one folder would leave the metrics and checkpoints of both under one name. */
+  async #checkAlone(): Promise<void> {
+    const size = (await runtime.files.info(this.#path))?.size ?? 0;
+    if (size === this.#bytes) return;
+    throw new CochleaError('file-exists', `another process trains into ${runtime.paths.dirname(this.#path)}: ${this.#path} has ${size} bytes, not ${this.#bytes}`, 'let it finish, or end it and resume');
   }
 }
 

@@ -97,7 +97,7 @@ export interface ManyResult extends Trained {
 
 /**
  * Trains, checkpoints and saves. The same options, data and adapter give the same bytes, in one go or across any number of stops and of losses
- * of the device. Throws `file-exists` when `out` holds a run already, `gpu-memory` for what does not fit, `interrupted` after a checkpoint when
+ * of the device. Throws `file-exists` when `out` holds a run already, or another process trains into it, `gpu-memory` for what does not fit, `interrupted` after a checkpoint when
  * `signal` aborts, and what sources and the GPU throw.
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {

@@ -223,6 +223,30 @@ describe('an --out folder', () => {
     assert.deepEqual(readdirSync(place('foreign')), ['cfg.json', 'sae_weights.safetensors']);
   });
 
+  test('in which two processes train keeps what the first to finish left: the other stops', async () => {
+    const expected = await referenceRun();
+    let epochs = 0, reached!: () => void, goOn!: () => void;
+    const waits = new Promise<void>((resolve) => reached = resolve), gate = new Promise<void>((resolve) => goOn = resolve);
+    const slow: FrameSource = {
+      dIn, info: source.info, rows: source.rows, statistics: () => source.statistics(),
+      async* chunks(order) {
+        if (++epochs === 2) {
+          reached();
+          await gate;
+        }
+        yield* source.chunks(order);
+      },
+    };
+    const first = trainRun(options('shared', { source: slow }));
+    first.catch(() => {}); // it is awaited below
+    await waits;
+    await trainRun(options('shared', { resume: true }));
+    goOn();
+    await assert.rejects(first, fails('file-exists', /^another process trains into .*shared: .*metrics\.jsonl has \d+ bytes, not \d+: let it finish, or end it and resume$/));
+    assert.deepEqual(bytesOf('shared'), expected);
+    assert.deepEqual(readdirSync(place('shared')), written);
+  });
+
   test('of a run that was killed while it removed its checkpoints counts as finished', async () => {
     const expected = await referenceRun();
     cpSync(place('reference'), place('half-removed'), { recursive: true });
