@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { listHooks, locateModel } from '../src/index.ts';
 import { modelHelp, withOffline } from './support/audio-options.ts';
-import { listeners, openOutput, type OutputOptions, table } from './support/console.ts';
+import { listeners, openOutput, type OutputOptions, printable, table } from './support/console.ts';
 
 export function hooksCommand(): Command {
   return withOffline(new Command('hooks')
@@ -18,7 +18,7 @@ export function hooksCommand(): Command {
       const written = (shape: readonly (number | string)[]): string => (shape.length > 0 ? `[${shape.map(size).join(', ')}]` : '');
       const rows = found.hooks.map(({ name, tensor, shape, note }) => [name, written(shape), tensor, note ?? '']);
       output.result([
-        `${found.name}: ${found.family ?? 'unknown family'}, opset ${found.opset}, made by ${found.producer || 'an unnamed exporter'}`,
+        `${printable(found.name)}: ${found.family ?? 'unknown family'}, opset ${found.opset}, made by ${printable(found.producer || 'an unnamed exporter')}`,
         found.hooks.length > 0 ? table([['hook', 'shape', 'tensor', ''], ...rows]) : 'no hook point could be named',
         'Any other tensor of the graph can be hooked by its own name.',
       ].join('\n'), found);

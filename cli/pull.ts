@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { CochleaError, listSaes, pull, type PullResult, releases } from '../src/index.ts';
-import { interruptSignal, listeners, openOutput, type OutputOptions, table } from './support/console.ts';
+import { interruptSignal, listeners, openOutput, type OutputOptions, printable, table } from './support/console.ts';
 
 interface Flags extends OutputOptions {
   list?: boolean;
@@ -34,7 +34,7 @@ export function pullCommand(): Command {
       if (flags.list) {
         const found = await listSaes(name, asked);
         const rows = found.saes.map((sae) => [sae.id, (sae.files.reduce((sum, { size }) => sum + size, 0) / 1e6).toFixed(1)]);
-        return output.result([`${found.repo}, commit ${found.revision}, licence ${found.licence ?? 'not stated'}`, table([['SAE', 'MB'], ...rows])].join('\n'), found);
+        return output.result([`${found.repo}, commit ${found.revision}, licence ${printable(found.licence ?? 'not stated')}`, table([['SAE', 'MB'], ...rows])].join('\n'), found);
       }
       const result = await pull(name, { ...asked, id, all, onProgress: onFetch });
       output.result(described(result), result);
@@ -49,8 +49,8 @@ function releaseTable(): string {
 function described({ repo, revision, folder, files, downloaded, licence }: PullResult): string {
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   return [
-    folder, `${repo}, commit ${revision}, licence ${licence ?? 'not stated'}`,
+    folder, `${repo}, commit ${revision}, licence ${printable(licence ?? 'not stated')}`,
     `${files.length} files, ${(bytes / 1e6).toFixed(1)} MB, of which ${downloaded === 0 ? 'all were there' : `${(downloaded / 1e6).toFixed(1)} MB came now`}`,
-    ...files.map(({ path }) => `  ${path}`),
+    ...files.map(({ path }) => `  ${printable(path)}`),
   ].join('\n');
 }

@@ -84,7 +84,7 @@ async function train(flags: Flags, command: Command): Promise<void> {
       const stream = {
         gpu, source, out: flags.out, bufferRows: Math.max(flags.mixingBuffer, flags.batchSize), shuffle: flags.shuffle, pairs: flags.pairs ?? false,
         dropNonFinite: flags.dropNonFinite ?? false, checkpointEvery: flags.checkpointEvery, checkpointMinutes: flags.checkpointMinutes, logEvery: flags.logEvery, tensorboard: flags.tensorboard ?? false,
-        resume: flags.resume ?? false, signal, onNotice: (line: string) => output.notice(line), onPlan: (plan: MemoryPlan) => output.notice(flags.verbose ? table(planTable(plan)) : planLine(plan)),
+        resume: flags.resume ?? false, signal, onNotice: (line: string) => output.notice(line), onPlan: (plan: MemoryPlan) => (flags.verbose ? table(planTable(plan)).split('\n') : [planLine(plan)]).forEach((line) => output.notice(line)),
         record: { cochlea: version(), command: 'train', flags: JSON.parse(JSON.stringify(flags)), ...(recipe && { recipe: JSON.parse(JSON.stringify(recipe)) }) },
       };
       if (flags.plan) {

@@ -2,7 +2,7 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { transcribe } from '../src/index.ts';
 import { type AudioFlags, audioHelp, modelHelp, withClipOptions, withOffline, withSpeechOptions } from './support/audio-options.ts';
-import { interruptSignal, listeners, openOutput, type OutputOptions } from './support/console.ts';
+import { interruptSignal, listeners, openOutput, type OutputOptions, printable } from './support/console.ts';
 import { requireOptions } from './support/options.ts';
 
 interface Flags extends OutputOptions, Pick<AudioFlags, 'offline' | 'select' | 'take' | 'threads' | 'strict'> {
@@ -25,7 +25,7 @@ export function transcribeCommand(): Command {
       const result = await transcribe({
         ...flags, ...listeners(output), audio, signal: interruptSignal(),
         onClip: ({ id, text }) => {
-          if (!flags.json && !flags.quiet) process.stdout.write(`${id}\t${text}\n`);
+          if (!flags.json && !flags.quiet) process.stdout.write(`${printable(id)}\t${printable(text)}\n`);
         },
       });
       if (flags.json) output.result('', result);

@@ -10,7 +10,7 @@ export interface OutputOptions {
 }
 
 export interface Output {
-  /** A line that stays. */
+  /** A line that stays. Control characters are printed by their numbers, here and below. */
   notice(line: string): void;
   /** A line that the next one replaces on a terminal; elsewhere one is printed every ten seconds. */
   progress(line: string): void;
@@ -32,20 +32,20 @@ export function openOutput({ quiet = false, json = false }: OutputOptions): Outp
   return {
     notice(line) {
       clear();
-      if (!quiet) process.stderr.write(`${line}\n`);
+      if (!quiet) process.stderr.write(`${printable(line)}\n`);
     },
     progress(line) {
       const now = performance.now();
       if (quiet || now - shown < (terminal ? everyMilliseconds.terminal : everyMilliseconds.elsewhere)) return;
       shown = now;
-      if (!terminal) process.stderr.write(`${line}\n`);
-      else process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns ?? 120) - 1)}`);
+      if (!terminal) process.stderr.write(`${printable(line)}\n`);
+      else process.stderr.write(`\r\x1b[2K${printable(line).slice(0, (process.stderr.columns ?? 120) - 1)}`);
       open = terminal;
     },
     result(text, value) {
       clear();
       if (json) process.stdout.write(`${JSON.stringify(value, (_, field) => (field instanceof Float64Array ? [...field] : field))}\n`);
-      else if (!quiet) process.stdout.write(`${text}\n`);
+      else if (!quiet) process.stdout.write(`${printableLines(text)}\n`);
     },
     done: clear,
   };
@@ -65,7 +65,10 @@ export function interruptSignal(): AbortSignal {
 }
 
 /** Control characters, and those that turn the direction of text, by their numbers: names in files are strangers'. */
-const printable = (text: string): string => text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+export const printable = (text: string): string => text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/** The same of a text of several lines, whose ends stay: a name within is to have been through `printable` itself. */
+export const printableLines = (text: string): string => text.split('\n').map(printable).join('\n');
 
 /** Rows of a table with columns as wide as they need to be; columns of numbers, under a heading or not, to the right. No cell can move the cursor. */
 export function table(given: readonly (readonly string[])[]): string {

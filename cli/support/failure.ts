@@ -1,10 +1,11 @@
 import process from 'node:process';
 import { CochleaError } from '../../src/index.ts';
+import { printable, printableLines } from './console.ts';
 
 /** What commander says of wrong usage, often on two lines, on one. */
 export function usageLine(text: string): string {
   const line = text.replace(/^error: /, '').replace(/\s*\(Did you mean (.*?)\?\)/, ': did you mean $1?').trim().replace(/\s*\n\s*/g, ' ');
-  return `cochlea: ${line}${/[.?]$/.test(line) ? '' : ':'} --help shows what is possible\n`;
+  return `cochlea: ${printable(line)}${/[.?]$/.test(line) ? '' : ':'} --help shows what is possible\n`;
 }
 
 /**
@@ -29,8 +30,8 @@ export function reportFailure(caught: unknown, verbose: boolean): number {
   const error = isFullOutput(caught) ? unwritable(caught) : caught;
   const known = error instanceof CochleaError;
   const line = known ? error.line : `unexpected: ${error instanceof Error ? error.message : String(error)}: please report it, with the output of --verbose`;
-  process.stderr.write(`cochlea: ${line.replace(/\s*\n\s*/g, ' ')}\n`);
-  if (verbose && error instanceof Error) process.stderr.write(`${error.stack}\n${error.cause instanceof Error ? `caused by ${error.cause.stack}\n` : ''}`);
+  process.stderr.write(`cochlea: ${printable(line.replace(/\s*\n\s*/g, ' '))}\n`);
+  if (verbose && error instanceof Error) process.stderr.write(printableLines(`${error.stack}\n${error.cause instanceof Error ? `caused by ${error.cause.stack}\n` : ''}`));
   if (!known) return 70;
   return error.code === 'interrupted' ? 130 : error.code === 'usage' || error.code === 'config' ? 2 : 1;
 }

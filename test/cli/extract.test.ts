@@ -1,7 +1,7 @@
 /** From recordings to a store and to an SAE, as commands. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -48,6 +48,17 @@ test('--strict stops at the recording that is damaged, with one line and code 1'
   const outcome = await cochlea(extract('strict', sound, '--strict', '--quiet'));
   assert.match(complaint(outcome), /001-torn\.wav/);
   assert.equal(outcome.code, 1);
+});
+
+test('names of files move no cursor, in notices, errors and results', async () => {
+  const odd = '\u001b[2J\u202e\rx';
+  writeFileSync(place('few/odd.jsonl'), [{ path: `${odd}\ny.wav` }, { path: 'sound/even/000.wav', id: `${odd}\nz` }].map((row) => JSON.stringify(row)).join('\n'));
+  const shown = '\\\\u001b\\[2J\\\\u202e\\\\u000dx';
+  const { code, stderr } = await cochlea(extract('odd', place('few/odd.jsonl')));
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, new RegExp(`^skipped .*odd\\.jsonl, line 1: no such file: ${shown}\\\\u000ay\\.wav$`, 'm'));
+  assert.ok(!/[\r\u001b\u202e]/.test(stderr));
+  assert.match(complaint(await cochlea(extract('odder', place('few/odd.jsonl'), '--strict', '--quiet'))), new RegExp(`no such file: ${shown} y\\.wav: mend it`));
 });
 
 test('--quiet prints nothing, --json one line', async () => {
