@@ -25,6 +25,11 @@ export interface LoadedClip extends Sound {
 
 const soundExtensions = ['.wav', '.wave', '.flac', '.mp3', '.ogg', '.oga', '.opus', '.m4a', '.mp4', '.m4b', '.aac'];
 
+/** Recordings that folders are not searched for: kinds that are not read, or not by such a name. */
+const unreadExtensions = [
+  '.3gp', '.ac3', '.aif', '.aifc', '.aiff', '.amr', '.ape', '.au', '.caf', '.mka', '.mp2', '.mpc', '.ra', '.snd', '.sph', '.spx', '.tta', '.w64', '.weba', '.webm', '.wma', '.wv',
+];
+
 // Manifests are written by hand and by aligners: an end that overshoots the recording by less than this is the recording's end.
 const overshoot = 0.1;
 
@@ -33,7 +38,8 @@ export type FoundClip = Clip & { named: boolean; where: string };
 
 /**
  * Lists the clips of sound files, folders (walked whole, in sorted order, by extension, hidden files left out) and
- * manifests (.csv, .tsv, .json, .jsonl; see readManifest). What cannot be used is told in `problems`, one line each.
+ * manifests (.csv, .tsv, .json, .jsonl; see readManifest). What cannot be used is told in `problems`, one line each; of a folder's recordings
+ * of kinds that are not looked for one line says how many there are.
  * Throws CochleaError `file-missing` for an input that is not there, and when nothing at all was found.
  */
 export async function listClips(inputs: string[]): Promise<{ clips: Clip[]; problems: string[] }> {
@@ -46,8 +52,12 @@ export async function listClips(inputs: string[]): Promise<{ clips: Clip[]; prob
       const hint = 'name sound files, folders of them, or a manifest (.csv, .tsv, .json, .jsonl)';
       throw new CochleaError('file-missing', `no such file or folder: ${input}`, hint);
     }
-    if (info.isDirectory) found.push(...(await walk(input, '', problems)));
-    else if (isManifest(input)) found.push(...(await readManifest(input, problems)));
+    if (info.isDirectory) {
+      const unread = new Map<string, number>();
+      found.push(...(await walk(input, '', problems, unread)));
+      const counts = [...unread].sort().map(([extension, count]) => `${count} ${extension}`).join(', ');
+      if (counts !== '') problems.push(`${input}: recordings of kinds that are not looked for: ${counts} (convert them, e.g. with \`ffmpeg -i in out.flac\`)`);
+    } else if (isManifest(input)) found.push(...(await readManifest(input, problems)));
     else found.push({ id: paths.basename(input), path: input, labels: {}, named: false, where: input });
   }
   const clips = withUniqueIds(found, problems);
@@ -78,8 +88,8 @@ function withUniqueIds(found: FoundClip[], problems: string[]): Clip[] {
   });
 }
 
-/** The sound files below `root`/`below`; ids are written with slashes on every platform. */
-async function walk(root: string, below: string, problems: string[]): Promise<FoundClip[]> {
+/** The sound files below `root`/`below`; ids are written with slashes on every platform. `unread` counts, by extension, recordings that are not looked for. */
+async function walk(root: string, below: string, problems: string[], unread: Map<string, number>): Promise<FoundClip[]> {
   const { files, paths } = runtime;
   const found: FoundClip[] = [];
   let names: string[] = [];
@@ -93,7 +103,8 @@ async function walk(root: string, below: string, problems: string[]): Promise<Fo
     if (name.startsWith('.')) continue;
     const id = below === '' ? name : `${below}/${name}`;
     const path = paths.join(root, id);
-    const isSound = soundExtensions.includes(paths.extname(name).toLowerCase());
+    const extension = paths.extname(name).toLowerCase();
+    const isSound = soundExtensions.includes(extension);
     let info: FileInfo | undefined;
     try {
       info = await files.info(path);
@@ -107,7 +118,11 @@ async function walk(root: string, below: string, problems: string[]): Promise<Fo
       }
     }
     if (info?.isDirectory) {
-      if (!(await isLoop(root, id))) found.push(...(await walk(root, id, problems)));
+      if (!(await isLoop(root, id))) found.push(...(await walk(root, id, problems, unread)));
+    } else if (info && unreadExtensions.includes(extension)) {
+      unread.set(extension, (unread.get(extension) ?? 0) + 1);
+    } else if (isSound && info && !info.isFile) {
+      problems.push(`${path}: is a pipe or device, not a sound file`);
     } else if (isSound && info) {
       found.push({ id, path, labels: {}, named: false, where: path });
     } else if (!info && name.includes('\ufffd')) {

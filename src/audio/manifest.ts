@@ -33,7 +33,15 @@ export async function readManifest(manifest: string, problems: string[]): Promis
       complain(where, `names no file: it needs one of ${pathColumns.join(', ')}`);
       continue;
     }
-    const written = String(cells[column]);
+    if (typeof cells[column] !== 'string') {
+      complain(where, `its ${column} is ${JSON.stringify(cells[column])}, not the path of a file`);
+      continue;
+    }
+    if (typeof id === 'object' && id !== null) {
+      complain(where, `its id is ${JSON.stringify(id)}, neither text nor a number`);
+      continue;
+    }
+    const written = cells[column];
     const path = paths.resolve(paths.dirname(manifest), written);
     if (!missing.has(path)) missing.set(path, await whyMissing(path, written));
     const why = missing.get(path);
@@ -68,7 +76,8 @@ export async function readManifest(manifest: string, problems: string[]): Promis
 async function whyMissing(path: string, written: string): Promise<string | undefined> {
   try {
     const info = await runtime.files.info(path);
-    return info?.isDirectory === false ? undefined : info ? `is a folder, not a sound file: ${written}` : `no such file: ${written}`;
+    if (info?.isFile) return undefined;
+    return info ? `is a ${info.isDirectory ? 'folder' : 'pipe or device'}, not a sound file: ${written}` : `no such file: ${written}`;
   } catch (error) { // no permission, a name that no file can have, links in circles
     return (error as CochleaError).message;
   }

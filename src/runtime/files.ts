@@ -142,7 +142,7 @@ export const files: FileSystem = {
   info: (p) => attempt(p, 'look at', async () => {
     try {
       const s = await fs.stat(p);
-      return { isDirectory: s.isDirectory(), size: s.size, modified: s.mtimeMs };
+      return { isDirectory: s.isDirectory(), isFile: s.isFile(), size: s.size, modified: s.mtimeMs };
     } catch (error) {
       if (nothingThere.includes((error as { code?: string }).code ?? '')) return undefined;
       throw error;

@@ -4,6 +4,8 @@ export type RuntimeName = 'node' | 'deno' | 'browser';
 
 export interface FileInfo {
   isDirectory: boolean;
+  /** False for folders, and for pipes, sockets and devices: reading those may wait for ever. */
+  isFile: boolean;
   /** Bytes. */
   size: number;
   /** Milliseconds since 1970. */

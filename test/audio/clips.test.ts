@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -41,6 +42,25 @@ test('a folder is walked whole, in order, sound files only', async () => {
   assert.deepEqual(clips.map(({ id }) => id), ['a.FLAC', 'b.wav', 'sub/c.mp3', 'sub/deep/d.opus']);
   assert.equal(clips[2]!.path, join(folder, 'walk/sub/c.mp3'));
   assert.deepEqual(problems, []);
+});
+
+test('recordings of kinds that are not looked for are counted by extension, in one line', async () => {
+  for (const path of ['kinds/a.wav', 'kinds/b.aiff', 'kinds/sub/c.AIFF', 'kinds/sub/d.wma', 'kinds/notes.txt', 'kinds/.hidden.wma']) await put(path);
+  await mkdir(join(folder, 'kinds/folder.wma'));
+  const { clips, problems } = await listClips([join(folder, 'kinds')]);
+  assert.deepEqual(clips.map(({ id }) => id), ['a.wav']);
+  assert.deepEqual(problems, [`${join(folder, 'kinds')}: recordings of kinds that are not looked for: 2 .aiff, 1 .wma (convert them, e.g. with \`ffmpeg -i in out.flac\`)`]);
+});
+
+test('a pipe with a recording\'s name is told of, and not waited for', { skip: process.platform === 'win32' }, async () => {
+  await put('pipes/a.wav');
+  execFileSync('mkfifo', [join(folder, 'pipes/b.wav')]);
+  const { clips, problems } = await listClips([join(folder, 'pipes')]);
+  assert.deepEqual(clips.map(({ id }) => id), ['a.wav']);
+  assert.deepEqual(problems, [`${join(folder, 'pipes/b.wav')}: is a pipe or device, not a sound file`]);
+  const listed = await listClips([await put('pipes/list.csv', 'path\na.wav\nb.wav\n')]);
+  assert.equal(listed.clips.length, 1);
+  assert.deepEqual(listed.problems, [`${join(folder, 'pipes/list.csv')}, line 3: is a pipe or device, not a sound file: b.wav`]);
 });
 
 test('links that lead in circles are walked once', async () => {
@@ -150,6 +170,16 @@ test('a manifest\'s row whose file cannot be looked at is told like any other', 
     const [where, why] = [`${list}, line ${n + 2}: `, problems[n]!];
     assert.ok(why.startsWith(where) && what.test(why.slice(where.length)), why);
   }
+});
+
+test('a manifest\'s id or path that is neither text nor a number is told of', async () => {
+  await put('ids/x.wav');
+  const list = await put('ids/l.jsonl', ['{"path": "x.wav", "id": {"a": 1}}', '{"path": "x.wav", "id": ["b"]}', '{"path": {"to": "x.wav"}}', '{"path": "x.wav", "id": 7}'].join('\n'));
+  const { clips, problems } = await listClips([list]);
+  assert.deepEqual(clips.map(({ id }) => id), ['7']);
+  assert.deepEqual(problems, [
+    `${list}, line 1: its id is {"a":1}, neither text nor a number`, `${list}, line 2: its id is ["b"], neither text nor a number`, `${list}, line 3: its path is {"to":"x.wav"}, not the path of a file`,
+  ]);
 });
 
 test('manifests that are none, empty folders and missing inputs throw', async () => {

@@ -152,7 +152,7 @@ describe('reading', () => {
     for (const name of ['b', 'a', 'B', 'ä', '10', '9']) await files.write(join(place, name), name);
     assert.deepEqual(await files.list(place), ['10', '9', 'B', 'a', 'b', 'ä']);
     assert.equal((await files.info(place))!.isDirectory, true);
-    assert.deepEqual({ ...(await files.info(join(place, 'ä')))!, modified: 0 }, { isDirectory: false, size: 2, modified: 0 });
+    assert.deepEqual({ ...(await files.info(join(place, 'ä')))!, modified: 0 }, { isDirectory: false, isFile: true, size: 2, modified: 0 });
   });
 });
 
