@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import { CochleaError } from '../errors.ts';
-import { cacheFolder } from './files.ts';
+import { cacheFolder, makeFolders } from './files.ts';
 import type { GpuSetup } from './native-gpu.ts';
 import type { ProbeReport } from './probe.ts';
 import { readTar } from './tar.ts';
@@ -58,7 +58,7 @@ export async function unpackArchive(archive: string, names: readonly string[], f
   for (const name of names) {
     const content = entries.get(name);
     if (!content) throw new CochleaError('file-damaged', `${archive} holds no ${name}`, 'run npm ci');
-    await fs.mkdir(path.dirname(path.join(folder, name)), { recursive: true });
+    await makeFolders(path.dirname(path.join(folder, name)));
     await fs.writeFile(path.join(folder, name), content, { mode: 0o755 });
   }
 }

@@ -27,6 +27,7 @@ function explain(error: unknown, path: string, doing: string): CochleaError {
   const code = (error as { code?: string }).code ?? '';
   const inTheWay = ['ENOTDIR', 'EEXIST'].includes(code) && making.includes(doing) ? fileOnTheWay(path) : undefined;
   if (inTheWay !== undefined) return new CochleaError('file-system', `cannot ${doing} ${path}: ${inTheWay} is a file, not a folder`, undefined, { cause: error });
+  if (code === 'ENOENT' && making.includes(doing)) return new CochleaError('file-system', `cannot ${doing} ${path}: no folder can be made there`, 'choose another place', { cause: error });
   if (nothingThere.includes(code)) return new CochleaError('file-missing', `no such file or folder: ${path}`, undefined, { cause: error });
   const why: Record<string, string> = {
     EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only', ENOSPC: 'the disk is full',
@@ -41,6 +42,21 @@ async function attempt<T>(path: string, doing: string, work: () => Promise<T>): 
   } catch (error) {
     if (error instanceof CochleaError) throw error;
     throw explain(error, path, doing);
+  }
+}
+
+/** Makes a folder and those above it that are missing. Node's own never returns where none can be made, as below /proc: it makes the parent again and again. */
+export async function makeFolders(folder: string): Promise<void> {
+  const make = (): Promise<void> => fs.mkdir(folder).catch(async (error: { code?: string }) => {
+    if (!await fs.stat(folder).then((found) => found.isDirectory(), () => false)) throw error;
+  });
+  try {
+    await make();
+  } catch (error) {
+    const above = path.dirname(folder);
+    if ((error as { code?: string }).code !== 'ENOENT' || above === folder) throw error;
+    await makeFolders(above);
+    await make();
   }
 }
 
@@ -79,7 +95,7 @@ const linkless = ['EPERM', 'EACCES', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'];
 /** Writes a whole file beside `p` and has it put in place; nothing is left of it when that fails. */
 async function placeWhole(p: string, content: Parameters<FileSystem['write']>[1], place: (beside: string) => Promise<void>): Promise<void> {
   const folder = path.dirname(p);
-  await fs.mkdir(folder, { recursive: true });
+  await makeFolders(folder);
   const beside = path.join(folder, partialName(path.basename(p), randomBytes(6).toString('hex')));
   try {
     const handle = await fs.open(beside, 'wx');
@@ -158,9 +174,7 @@ export const files: FileSystem = {
       if (base !== undefined && of(base)) await fs.rm(path.join(p, name), { force: true });
     }
   }),
-  makeFolder: (p) => attempt(p, 'create', async () => {
-    await fs.mkdir(p, { recursive: true });
-  }),
+  makeFolder: (p) => attempt(p, 'create', () => makeFolders(p)),
   write: (p, content) => attempt(p, 'write', async () => {
     await placeWhole(p, content, (beside) => fs.rename(beside, p));
   }),
@@ -181,7 +195,7 @@ export const files: FileSystem = {
     return placed;
   }),
   openToWrite: (p) => attempt(p, 'write', async (): Promise<WritableFile> => {
-    await fs.mkdir(path.dirname(p), { recursive: true });
+    await makeFolders(path.dirname(p));
     const handle = await fs.open(p, fs.constants.O_RDWR | fs.constants.O_CREAT);
     const { size } = await handle.stat();
     return {
@@ -198,7 +212,7 @@ export const files: FileSystem = {
   }),
   link: (p, target) => attempt(p, 'create', async () => {
     const folder = path.dirname(p);
-    await fs.mkdir(folder, { recursive: true });
+    await makeFolders(folder);
     const beside = path.join(folder, partialName(path.basename(p), randomBytes(6).toString('hex')));
     try {
       await fs.symlink(path.relative(folder, target), beside).catch((error: { code?: string }) => {
@@ -212,7 +226,7 @@ export const files: FileSystem = {
     }
   }),
   append: (p, content) => attempt(p, 'append to', async () => {
-    await fs.mkdir(path.dirname(p), { recursive: true });
+    await makeFolders(path.dirname(p));
     const handle = await fs.open(p, 'a');
     try {
       await handle.writeFile(content);

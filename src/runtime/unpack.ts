@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { CochleaError } from '../errors.ts';
+import { makeFolders } from './files.ts';
 
 const contentsName = 'contents.json';
 const hour = 3_600_000;
@@ -50,7 +51,7 @@ export async function installFolder(target: string, fill: (folder: string) => Pr
   const parent = path.dirname(target);
   const prefix = `.${path.basename(target)}.partial-`;
   try {
-    await fs.mkdir(parent, { recursive: true });
+    await makeFolders(parent);
     for (const name of await fs.readdir(parent)) {
       const abandoned = path.join(parent, name);
       if (!name.startsWith(prefix)) continue;

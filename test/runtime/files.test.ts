@@ -177,6 +177,14 @@ test('what is to be written behind a file, as a folder, says so', async () => {
   assert.equal(await files.readText(file), 'x');
 });
 
+test('where no folder can be made, that is said, and not tried for ever', { skip: process.platform === 'linux' ? false : 'needs /proc' }, async () => {
+  for (const path of ['/proc/none/y', '/proc/none/z/y']) {
+    for (const work of [() => files.write(path, 'y'), () => files.append(path, 'y'), () => files.openToWrite(path), () => files.makeFolder(path), () => files.link(path, folder)]) {
+      await assert.rejects(work(), coded('file-system', /^cannot (write|append to|create) \/proc\/none\/.*y: no folder can be made there$/));
+    }
+  }
+});
+
 test('rename, remove and temporary folders', async () => {
   const place = await files.temporaryFolder('cochlea-');
   assert.deepEqual(readdirSync(place), []);
