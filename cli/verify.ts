@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { Command } from 'commander';
-import { CochleaError, compareRecords, parseRecord, pinVariants, recordText, runJob, runtime, verifyFolder, type VerifyRecord } from '../src/index.ts';
+import { canonicalJob, CochleaError, compareRecords, parseRecord, pinVariants, recordText, runJob, runtime, verifyFolder, type VerifyRecord } from '../src/index.ts';
 import { openOutput, type Output, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
@@ -29,6 +29,7 @@ export function verifyCommand(): Command {
       const [runOnly, jobOnly] = [flags.data !== undefined ? '--data' : undefined, flags.out !== undefined ? '--out' : flags.against !== undefined ? '--against' : undefined];
       if (folder !== undefined && jobOnly) throw new CochleaError('usage', `${jobOnly} is for the fixed job, and ${folder} is a run`, 'leave one of them away');
       if (folder === undefined && runOnly) throw new CochleaError('usage', `${runOnly} is for a run, and none is given`, 'name the folder of the run');
+      if (folder === undefined && (flags.steps ?? 0) > canonicalJob.steps) throw new CochleaError('usage', `--steps is ${flags.steps}`, `the fixed job has ${canonicalJob.steps}`);
       const output = openOutput(flags);
       const ok = folder === undefined ? await verifyJob(flags, output) : await verifyRun(folder, flags, output);
       if (!ok) process.exitCode = 1;

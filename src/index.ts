@@ -53,4 +53,4 @@ export {
   type ManyOptions, type ManyResult, type MemoryPlan, planLine, planRun, planTable, readMetrics, type RunOptions, type RunResult, type SaeOptions,
   type StepMetrics, Trainer, trainerConfig, type TrainerConfig, trainerDefaults, type TrainerFields, trainMany, trainRun,
 } from './training/index.ts';
-export { compareRecords, type Comparison, parseRecord, pinVariants, recordText, type RunComparison, runJob, type VerifyRecord } from './verify/index.ts';
+export { compareRecords, type Comparison, job as canonicalJob, parseRecord, pinVariants, recordText, type RunComparison, runJob, type VerifyRecord } from './verify/index.ts';

@@ -105,6 +105,14 @@ export function architectureFields(architecture: string, { forAll = {}, forIt }:
   return fields;
 }
 
+/** Flags that do nothing beside an architecture's other fields, by attribute, each with what they go with. Transcoders keep k latents or have a penalty. */
+export function idleFields(architecture: string, fields: Record<string, unknown>): Record<string, string> {
+  if (!['transcoder', 'skip_transcoder'].includes(architecture)) return {};
+  const withK = (fields['k'] ?? null) !== null;
+  const names = withK ? ['l1_coefficient', 'lp_norm', 'l1_warm_up_steps'] : ['aux_loss_coefficient', 'topk_threshold_lr'];
+  return Object.fromEntries(names.map((name) => [attribute(name), withK ? 'without --k' : 'with --k']));
+}
+
 /** Whether a flag, by its attribute, is a field of some architecture. */
 export const isArchitectureFlag = (key: string): boolean => [...sharedFields, ...trainedArchitectures.flatMap(ownFields)].some(([name]) => attribute(name) === key);
 

@@ -1,7 +1,7 @@
 /** What `train` reads of its flags: how one SAE is made and trained, alone or as one of many. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { CochleaError, type Compatibility, saeConfig, type SaeOptions, trainerConfig } from '../../src/index.ts';
-import { architectureFields, architectureHas, givenFields, isArchitectureFlag } from './architecture-options.ts';
+import { architectureFields, architectureHas, givenFields, idleFields, isArchitectureFlag } from './architecture-options.ts';
 import { flagsOf, readJson } from './config-file.ts';
 import { isGiven, nonNegativeNumber, positiveNumber, wholeNumber } from './options.ts';
 
@@ -79,7 +79,23 @@ function saeOptions(flags: TrainingFlags & RunSize, dIn: number, fields: Record<
 /** Refuses flags that do not go together, before any file is read. */
 export function checkFlags(command: Command, flags: TrainingFlags): void {
   exclusive(flags);
-  architectureFields(flags.arch, { forIt: givenFields(command) });
+  const fields = architectureFields(flags.arch, { forIt: givenFields(command) });
+  refuseIdle(command, idleFlags(flags, fields), (key) => isGiven(command, key));
+}
+
+/** Flags that do nothing beside the others, by attribute, each with what they go with. */
+function idleFlags({ arch, lrScheduler }: TrainingFlags, fields: Record<string, unknown>): Record<string, string> {
+  return {
+    ...(lrScheduler === 'constant' && { lrEnd: 'with --lr-scheduler cosineannealing or cosineannealingwarmrestarts' }),
+    ...(lrScheduler !== 'cosineannealingwarmrestarts' && { nRestartCycles: 'with --lr-scheduler cosineannealingwarmrestarts' }), ...idleFields(arch, fields),
+  };
+}
+
+function refuseIdle(command: Command, idle: Record<string, string>, given: (key: string) => boolean, where = ''): void {
+  const key = Object.keys(idle).find(given);
+  if (key === undefined) return;
+  const flag = command.options.find((option) => option.attributeName() === key)!.long!;
+  throw new CochleaError('usage', `${where}${flag} does nothing here`, `it goes ${idle[key]!}`);
 }
 
 /** The one SAE of the command line. */
@@ -115,12 +131,16 @@ export function manySaes(command: Command, flags: TrainingFlags & RunSize, path:
     if ('dSae' in own || 'expansion' in own) exclusive(own);
     const { dSae: _, expansion: __, ...withoutSize } = flags;
     const merged = { ...('dSae' in own || 'expansion' in own ? withoutSize : flags), ...own } as TrainingFlags & RunSize;
-    return { name, flags: merged, fields: architectureFields(merged.arch, { forAll, forIt: own }) };
+    const fields = architectureFields(merged.arch, { forAll, forIt: own });
+    refuseIdle(command, idleFlags(merged, fields), (key) => key in own, `${where}: `);
+    return { name, flags: merged, fields };
   });
   const unused = Object.keys(forAll).find((key) => isGiven(command, key) && !named.some((one) => architectureHas(one.flags.arch, key)));
   if (unused !== undefined) {
     throw new CochleaError('usage', `${command.options.find((option) => option.attributeName() === unused)!.long!} is no option of any SAE in ${path}`, 'leave it away, or change an --arch');
   }
+  const idle = named.map((one) => idleFlags(one.flags, one.fields));
+  refuseIdle(command, idle[0]!, (key) => isGiven(command, key) && idle.every((one) => key in one));
   return named;
 }
 

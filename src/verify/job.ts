@@ -25,7 +25,7 @@ const sampledElements = 3;
 export interface JobOptions {
   /** The version of the program. */
   cochlea: string;
-  /** Stops training after so many steps, which leave the bits that the whole job leaves after them. */
+  /** Stops training after so many steps, at most the job's, which leave the bits that the whole job leaves after them. */
   steps?: number;
   onProgress?: (line: string) => void;
 }

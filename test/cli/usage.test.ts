@@ -71,6 +71,13 @@ test('wrong usage is one line, with what may have been meant, and code 2', () =>
   ])),
   [['train', '--out', 'q', '--activations', x, '--config', file('take.json', '{"take": 3}')], /^cochlea: --take is for recordings, and --activations are stored frames/],
   [['eval', 'sae', '--activations', x, '--pool-seconds', '2'], /^cochlea: --pool-seconds is for recordings/],
+  [['train', '--out', 'q', '--activations', x, '--lr-end', '1e-5'], /^cochlea: --lr-end does nothing here: it goes with --lr-scheduler cosineannealing or cosineannealingwarmrestarts$/],
+  [['train', '--out', 'q', '--activations', x, '--lr-scheduler', 'cosineannealing', '--n-restart-cycles', '2'], /^cochlea: --n-restart-cycles does nothing here: it goes with --lr-scheduler cosineannealingwarmrestarts$/],
+  [['train', '--out', 'q', '--activations', x, '--arch', 'transcoder', '--k', '4', '--l1-coefficient', '2'], /^cochlea: --l1-coefficient does nothing here: it goes without --k$/],
+  [['train', '--out', 'q', '--activations', x, '--arch', 'skip_transcoder', '--aux-loss-coefficient', '2'], /^cochlea: --aux-loss-coefficient does nothing here: it goes with --k$/],
+  [['train', '--out', 'q', '--activations', x, '--saes', file('idle.json', '[{"name": "a", "lr-end": 1e-5}]')], /^cochlea: .*idle\.json, SAE 1: --lr-end does nothing here: it goes with --lr-scheduler/],
+  [['train', '--out', 'q', '--activations', x, '--saes', file('plain.json', '[{"name": "a"}, {"name": "b", "lr-scheduler": "cosineannealing"}]'), '--n-restart-cycles', '2'], /^cochlea: --n-restart-cycles does nothing here: it goes with/],
+  [['verify', '--steps', '201'], /^cochlea: --steps is 201: the fixed job has 200$/],
   [['extract', '--audio', 'a', '--model', 'm', '--out', 'q'], /^cochlea: --hook <hook> is not given: see cochlea extract --help$/],
 ]));
 
