@@ -4,7 +4,7 @@ import { decodeFlac } from './decode-flac.ts';
 import { decodeMp3, startsLikeMp3 } from './decode-mp3.ts';
 import { decodeOgg } from './decode-ogg.ts';
 import { decodeWav } from './decode-wav.ts';
-import { letters, soundError } from './sound.ts';
+import { letters, soundError, viewOf } from './sound.ts';
 
 const convert = 'wav, flac, mp3, ogg (Opus, Vorbis, FLAC), m4a and aac are read; convert it, e.g. with `ffmpeg -i in out.flac`';
 
@@ -43,9 +43,17 @@ function withoutTags(bytes: Uint8Array): Uint8Array {
   return rest;
 }
 
-/** ID3v1: the last 128 bytes of a file, which taggers put behind flac, aac and mp4 as well; decoders take them for damage. */
-function withoutLastTag(bytes: Uint8Array): Uint8Array {
-  return bytes.length > 128 && letters(bytes, bytes.length - 128, 3) === 'TAG' ? bytes.subarray(0, -128) : bytes;
+/**
+ * Tags that taggers put behind flac, aac and mp4 as well, and decoders take for damage: ID3v1, 128 bytes, and before it or alone APEv2, whose last 32
+ * bytes give the size of all but its own head, and by the highest bit of the flags whether there is one.
+ */
+function withoutLastTags(bytes: Uint8Array): Uint8Array {
+  const rest = bytes.length > 128 && letters(bytes, bytes.length - 128, 3) === 'TAG' ? bytes.subarray(0, -128) : bytes;
+  const foot = rest.length - 32;
+  if (foot < 0 || letters(rest, foot, 8) !== 'APETAGEX') return rest;
+  const view = viewOf(rest);
+  const start = rest.length - view.getUint32(foot + 12, true) - (view.getUint32(foot + 20, true) >= 2 ** 31 ? 32 : 0);
+  return start > 0 && start <= foot ? rest.subarray(0, start) : rest;
 }
 
 /** The mean of the channels, summed in double precision. */
@@ -74,7 +82,7 @@ export async function decodeSound(bytes: Uint8Array, name: string): Promise<Soun
   if (bytes.length === 0) throw soundError(name, 'is empty');
   const tagged = withoutTags(bytes);
   const decode = decoderOf(tagged);
-  const body = decode === decodeWav || decode === decodeOgg ? tagged : withoutLastTag(tagged);
+  const body = decode === decodeWav || decode === decodeOgg ? tagged : withoutLastTags(tagged);
   if (!decode) {
     const kind = foreign.find(([magic]) => letters(body, 0, magic.length) === magic)?.[1];
     throw soundError(name, kind ? `is ${kind}` : 'is not a sound file that is read here', convert);

@@ -148,11 +148,17 @@ test('16-bit flac gives the integers back exactly', async () => {
 
 test('tags around mp3 and flac, and behind aac and mp4, are passed over', async () => {
   const id3 = bytes(ascii('ID3'), [4, 0, 0, 0, 0, 1, 2], new Uint8Array(130).fill(0xff), new Uint8Array(50));
-  const tail = bytes(ascii('TAG'), new Uint8Array(125));
+  const id3v1 = bytes(ascii('TAG'), new Uint8Array(125));
+  // APEv2: version 2000, size without head, no items, flags: has a head, and is it.
+  const ape = (flags: number, size: number): Uint8Array => bytes(ascii('APETAGEX'), [0xd0, 7, 0, 0], [size, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, flags], new Uint8Array(8));
+  const item = bytes([3, 0, 0, 0, 0, 0, 0, 0], ascii('Title'), [0], ascii('abc')), size = item.length + 32;
+  const tails = [id3v1, bytes(ape(0xa0, size), item, ape(0x80, size)), bytes(item, ape(0, size), id3v1)];
   for (const name of ['chirp.mp3', 'chirp-untagged.mp3', 'chirp-16bit.flac', 'chirp-24bit.flac', 'chirp.aac', 'chirp.m4a']) {
     const plain = await decodeSound(await sample(name), name);
-    const tagged = await decodeSound(bytes(/flac|mp3/.test(name) ? id3 : [], await sample(name), tail), name);
-    assert.deepEqual(tagged, plain);
+    for (const tail of tails) {
+      const tagged = await decodeSound(bytes(/flac|mp3/.test(name) ? id3 : [], await sample(name), tail), name);
+      assert.deepEqual(tagged, plain);
+    }
   }
 });
 
