@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { encodeFile, SAE } from '../src/index.ts';
-import { interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
+import { counted, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 
 export function encodeCommand(): Command {
@@ -18,7 +18,7 @@ export function encodeCommand(): Command {
       const gpu = await openGpu(output);
       try {
         const result = await encodeFile(await SAE.load(gpu, folder), input, flags.out, { onNotice: (line) => output.notice(line), signal });
-        output.result(`${result.frames} frames, L0 ${result.l0.toFixed(2)}: ${result.out}`, result);
+        output.result(`${counted(result.frames, 'frame')}, L0 ${result.l0.toFixed(2)}: ${result.out}`, result);
       } finally {
         gpu.dispose();
       }

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { architectureOf, behaviourMetrics, checkFrames, CochleaError, evaluate, type Evaluation, type Gpu, openActivations, openAudio, recoveryScores, SAE, saeMetrics, scoreBehaviour, type TargetKind, trainedOn, trainedToward } from '../src/index.ts';
 import { type AudioFlags, refuseRecordingFlags, withAudioOptions } from './support/audio-options.ts';
 import { describeBehaviour } from './support/behaviour.ts';
-import { exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { counted, exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { wholeNumber } from './support/options.ts';
 
@@ -114,5 +114,5 @@ function describe({ frames, clips, metrics, intervals }: Evaluation): string {
     const range = interval && interval.low !== null ? `95 % interval ${interval.low.toFixed(4)} to ${interval.high.toFixed(4)}` : '';
     return [name, metric.value === null ? '-' : Number(metric.value.toPrecision(6)).toString(), unit, metric.value === null ? metric.reason : range];
   });
-  return [`${frames} frames of ${clips} clips`, table(rows), '--help says what each of these means.'].join('\n');
+  return [`${counted(frames, 'frame')} of ${counted(clips, 'clip')}`, table(rows), '--help says what each of these means.'].join('\n');
 }

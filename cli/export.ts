@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { CochleaError, exportForms, exportFrames, type ExportOptions, openActivations } from '../src/index.ts';
-import { interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
+import { counted, interruptSignal, openOutput, type OutputOptions } from './support/console.ts';
 import { wholeNumber } from './support/options.ts';
 
 type Flags = OutputOptions & Required<Pick<ExportOptions, 'to' | 'dtype'>> & { context?: number; pad?: boolean };
@@ -29,7 +29,7 @@ export function exportCommand(): Command {
         });
         const { frames, dropped, padding, notFinite, clips, files } = result;
         output.result([
-          `${frames} frames of ${clips} clips in ${files.length} ${files.length === 1 ? 'file' : 'files'}: ${out}`,
+          `${counted(frames, 'frame')} of ${counted(clips, 'clip')} in ${counted(files.length, 'file')}: ${out}`,
           ...(dropped > 0 ? [`${dropped} frames (${((100 * dropped) / (frames + dropped)).toFixed(1)} %) were left out: they did not fill a row of ${context ?? 16} at their clip's end (--pad keeps them)`] : []),
           ...(padding > 0 ? [`${padding} rows of zeros were added, with token_ids 0: train with exclude_special_tokens=[0]`] : []),
           ...(notFinite > 0 ? [`${notFinite} rows hold NaN or infinity, and were written so: train stops at the first, or leaves them out with --drop-non-finite`] : []),

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { extractActivations, type FrameStatistics } from '../src/index.ts';
 import { type AudioFlags, withAudioOptions } from './support/audio-options.ts';
-import { duration, interruptSignal, listeners, openOutput, type OutputOptions } from './support/console.ts';
+import { counted, duration, interruptSignal, listeners, openOutput, type OutputOptions } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { requireOptions } from './support/options.ts';
 
@@ -29,7 +29,7 @@ export function extractCommand(): Command {
       }).finally(() => gpu?.dispose());
       const { clips, frames, seconds, elapsed, skipped, statistics, targetStatistics } = result;
       output.result([
-        `${frames} frames of ${clips} clips in ${result.out} (${duration(seconds)} of sound in ${duration(elapsed)})`,
+        `${counted(frames, 'frame')} of ${counted(clips, 'clip')} in ${result.out} (${duration(seconds)} of sound in ${duration(elapsed)})`,
         ...(statistics ? [sizes(statistics)] : []),
         ...(targetStatistics ? [`targets: ${sizes(targetStatistics)}`] : []),
         ...(skipped.length > 0 ? [`${skipped.length} skipped, each named above`] : []),

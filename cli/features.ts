@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { type ClipFeatures, type ClipLatent, clipFeatures, CochleaError, type FeaturesResult, type LatentOrder, latentOrders, runtime, SAE } from '../src/index.ts';
 import { type AudioFlags, audioHelp, withClipOptions, withOwnModel, withWorkers } from './support/audio-options.ts';
-import { interruptSignal, listeners, openOutput, type OutputOptions, printable, table } from './support/console.ts';
+import { counted, interruptSignal, listeners, openOutput, type OutputOptions, printable, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { nonNegativeNumber, positiveNumber, wholeNumber, wholeNumbers } from './support/options.ts';
 
@@ -89,7 +89,7 @@ const listed = ({ latents, ...clip }: ClipFeatures) => ({
 function described({ model, hook, clips, skipped }: FeaturesResult, html: string | undefined): string {
   return [
     `${printable(hook)} of ${printable(model)}`,
-    ...clips.flatMap((clip) => ['', `${printable(clip.clip)}: ${(clip.end - clip.start).toFixed(2)} s${clip.start > 0 ? ` from ${clip.start.toFixed(2)} s` : ''}, ${clip.frames} frames, ${clip.l0.toFixed(1)} latents per frame`, latentTable(clip.latents)]),
+    ...clips.flatMap((clip) => ['', `${printable(clip.clip)}: ${(clip.end - clip.start).toFixed(2)} s${clip.start > 0 ? ` from ${clip.start.toFixed(2)} s` : ''}, ${counted(clip.frames, 'frame')}, ${clip.l0.toFixed(1)} latents per frame`, latentTable(clip.latents)]),
     ...(skipped.length > 0 ? ['', `${skipped.length} skipped, each named above`] : []),
     ...(html === undefined ? [] : ['', `listen: ${html}   (open it in a browser)`]),
   ].join('\n');

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { CochleaError, movedNames, type Spread, steer, steerModes, type SteerReport, usualStrengths } from '../src/index.ts';
 import { withOwnModel, withSpeechOptions } from './support/audio-options.ts';
 import { short } from './support/behaviour.ts';
-import { interruptSignal, listeners, openOutput, type OutputOptions, printable, table } from './support/console.ts';
+import { counted, interruptSignal, listeners, openOutput, type OutputOptions, printable, table } from './support/console.ts';
 import { openGpu } from './support/gpu.ts';
 import { positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
 
@@ -86,11 +86,11 @@ function describe({ settings, latent, frames, activation, unsteered, rows }: Ste
   const named = ({ strength, edit }: (typeof rows)[number]): string => (strength === null ? edit : `${edit} ${strength}`);
   const value = (number: number | null): string => (number === null ? '-' : short(number));
   const range = (spread: Spread): string => (spread === null ? '-' : `${short(spread.mean)} (${short(spread.low)} to ${short(spread.high)})`);
-  const fires = activation.frames === 0 ? 'it never fires' : `it fires in ${activation.frames} of ${frames} frames, ${short(activation.meanWhenActive!)} in the mean, at most ${short(activation.largest)}`;
+  const fires = activation.frames === 0 ? 'it never fires' : `it fires in ${activation.frames} of ${counted(frames, 'frame')}, ${short(activation.meanWhenActive!)} in the mean, at most ${short(activation.largest)}`;
   return [
     `latent ${latent} of ${settings.sae} at ${printable(settings.hook)} of ${printable(settings.model)}: ${fires}`,
     ...(settings.unit === null ? [] : [`strength 1: ${short(settings.unit)}, ${settings.unit_is}`]),
-    ...(settings.swapped === null ? [] : [`${settings.swapped} of ${frames} frames swapped, row by row, with those of ${printable(settings.swap_from!)}`]),
+    ...(settings.swapped === null ? [] : [`${settings.swapped} of ${counted(frames, 'frame')} swapped, row by row, with those of ${printable(settings.swap_from!)}`]),
     ...(settings.error === 'dropped' ? ['frames are reconstructions, before and after'] : []),
     '',
     ...(unsteered.transcript === null ? [] : [

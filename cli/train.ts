@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { architectureOf, CochleaError, type Gpu, type ManyResult, type MemoryPlan, openActivations, openAudio, planLine, planRun, planTable, type RunResult, type StepMetrics, trainMany, trainRun } from '../src/index.ts';
 import { withArchitectureOptions } from './support/architecture-options.ts';
 import { type AudioFlags, refuseRecordingFlags, withAudioOptions } from './support/audio-options.ts';
-import { duration, exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
+import { counted, duration, exactlyOne, interruptSignal, listeners, openOutput, type Output, type OutputOptions, table } from './support/console.ts';
 import { openGpu, pinVariants, withVariantOption } from './support/gpu.ts';
 import { isGiven, nonNegativeNumber, positiveNumber, requireOptions, wholeNumber } from './support/options.ts';
 import { applyRecipe, countSteps, recipeNotices, recipeRecord } from './support/recipe.ts';
@@ -95,7 +95,7 @@ async function train(flags: Flags, command: Command): Promise<void> {
       const [line, result] = saes ? await runMany(stream, saes, flags.seed, output) : await runOne(stream, one!, output);
       const { dropped, recoveries } = result;
       const survived = recoveries > 0 ? `the GPU was lost or ran out of memory, and the run went on, ${recoveries === 1 ? 'once' : `${recoveries} times`}` : '';
-      const lost = [survived, dropped > 0 ? `${dropped} frames that were not finite were left out` : '', skipped().length > 0 ? `${skipped().length} recordings were skipped, each named above` : ''];
+      const lost = [survived, dropped > 0 ? dropped === 1 ? '1 frame that was not finite was left out' : `${dropped} frames that were not finite were left out` : '', skipped().length > 0 ? `${counted(skipped().length, 'recording')} ${skipped().length === 1 ? 'was' : 'were'} skipped, each named above` : ''];
       output.result([line, ...lost.filter((part) => part !== '')].join('\n'), { ...result, d_in: source.dIn, skipped: skipped() });
     } finally {
       if (gpu !== shared) gpu.dispose();
@@ -115,7 +115,7 @@ async function runOne(stream: Stream, sae: ReturnType<typeof oneSae>, output: Ou
       `step ${metrics.step}/${steps}  ${brief(metrics)}  ${Math.round(framesPerSecond)} frames/s  epoch ${epoch + 1}  ${duration(secondsLeft)} left${recovered(recoveries)}`),
   });
   const { out, final, steps, trained } = result;
-  const line = trained === 0 ? `${out} was finished already, after ${steps} steps` : `${out}: step ${steps}, ${described(final)} (${pace(result)})`;
+  const line = trained === 0 ? `${out} was finished already, after ${counted(steps, 'step')}` : `${out}: step ${steps}, ${described(final)} (${pace(result)})`;
   return [line, { ...result, d_sae: sae.sae.d_sae }];
 }
 
@@ -126,8 +126,8 @@ async function runMany(stream: Stream, saes: ReturnType<typeof sizedSaes>, mixin
       `step ${all[0]!.metrics.step}/${steps}  ${all.map(({ name, metrics }) => `${name} EV ${metrics.explainedVariance.toFixed(3)} L0 ${metrics.l0.toFixed(1)}`).join('  ')}`
       + `  ${Math.round(framesPerSecond)} frames/s  epoch ${epoch + 1}  ${duration(secondsLeft)} left${recovered(recoveries)}`),
   });
-  if (result.trained === 0) return [`${result.out} was finished already, after ${result.steps} steps`, result];
-  return [[...result.saes.map(({ out, final }) => `${out}: ${described(final)}`), `${saes.length} SAEs, ${pace(result)}`].join('\n'), result];
+  if (result.trained === 0) return [`${result.out} was finished already, after ${counted(result.steps, 'step')}`, result];
+  return [[...result.saes.map(({ out, final }) => `${out}: ${described(final)}`), `${counted(saes.length, 'SAE')}, ${pace(result)}`].join('\n'), result];
 }
 
 const recovered = (recoveries: number): string => (recoveries > 0 ? `  ${recoveries} recoveries` : '');
@@ -137,7 +137,7 @@ const brief = ({ overallLoss, explainedVariance, l0, dead }: StepMetrics): strin
 const described = ({ explainedVariance, l0, dead }: StepMetrics): string => `explained variance ${explainedVariance.toFixed(4)} on the last batch, L0 ${l0.toFixed(1)}, ${dead} dead latents`;
 
 const pace = ({ trained, seconds, framesPerSecond }: Pick<RunResult, 'trained' | 'seconds' | 'framesPerSecond'>): string =>
-  `${trained} steps in ${duration(seconds)}, ${Math.round(framesPerSecond)} frames/s`;
+  `${counted(trained, 'step')} in ${duration(seconds)}, ${Math.round(framesPerSecond)} frames/s`;
 
 /** The frames, with targets where an SAE needs them. */
 async function openSource(command: Command, flags: Flags, many: readonly NamedFlags[] | undefined, output: Output, signal: AbortSignal, gpu: Gpu | undefined) {

@@ -1,6 +1,6 @@
 /** The tables of `eval --behaviour`. */
 import { behaviourMetrics, type BehaviourReport, type ConditionName, conditions, type Interval, type Measured, recoveryScores } from '../../src/index.ts';
-import { printable, table } from './console.ts';
+import { counted, printable, table } from './console.ts';
 
 const titles: Record<ConditionName, string> = {
   untouched: 'untouched', sae: 'SAE', untrained_sae: 'SAE untrained', mean_ablation: 'mean ablation', zero_ablation: 'zero ablation',
@@ -28,7 +28,7 @@ export function describeBehaviour(report: BehaviourReport): string {
       .flatMap(([name, measured]) => (measured.value === null ? [`${name}: ${measured.reason}`] : measured.interval.low === null ? [measured.interval.reason] : []))),
   ]);
   return [
-    `${clips.length} clips, ${frames} frames at ${printable(settings.hook)} of ${printable(settings.model)}${settings.head === null ? `, which has no head${units === null ? '' : `; ${units} units`}`
+    `${counted(clips.length, 'clip')}, ${counted(frames, 'frame')} at ${printable(settings.hook)} of ${printable(settings.model)}${settings.head === null ? `, which has no head${units === null ? '' : `; ${units} units`}`
       : `; ${positions} tokens of ${settings.targets === 'text' ? 'the clips\' texts' : 'the untouched model\'s own words'}; ${withText} clips with a text`}`,
     `mean ablation: the mean of the ${settings.mean}${skipped.length > 0 ? `; ${skipped.length} skipped, each named above` : ''}`,
     '',

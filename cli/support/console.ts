@@ -81,6 +81,9 @@ export function table(given: readonly (readonly string[])[]): string {
   return rows.map((row) => row.map((cell, column) => laidOut(cell, columns[column]!)).join('  ').trimEnd()).join('\n');
 }
 
+/** `1 frame`, `2 frames`: what is one, and an s behind it where there are more or none. */
+export const counted = (value: number, one: string): string => `${value} ${one}${value === 1 ? '' : 's'}`;
+
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '?';
   if (seconds < 100) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;

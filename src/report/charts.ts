@@ -1,6 +1,6 @@
 /** Line charts and histograms as SVG; colours come from the page's style sheet, so that they follow light, dark and print. */
 import { type Html, html } from './html.ts';
-import { significant, tickLabel, whole } from './numbers.ts';
+import { counted, significant, tickLabel, whole } from './numbers.ts';
 import type { Curve, ReportData } from './types.ts';
 
 const width = 360, height = 200;
@@ -67,7 +67,7 @@ export function lineChart({ name, unit, scale, points: all }: Curve): Html {
   const marks = log ? logTicks(low, high) : ticks(low, high, 4);
   const stepMarks = ticks(steps.first, steps.last, 4);
   const spacing = (all: number[]): number => (all.length > 1 ? all[1] - all[0] : 1);
-  const description = `${name} (${unit}) over ${whole(last.step)} steps of training; it ends at ${significant(last.value)}`;
+  const description = `${name} (${unit}) over ${counted(last.step, 'step')} of training; it ends at ${significant(last.value)}`;
   return html`<figure class="chart">
 <figcaption><b>${name}</b> <span class="last">${significant(last.value)}</span> <span class="quiet">${unit}${log && ', logarithmic'}</span></figcaption>
 <svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${description}">

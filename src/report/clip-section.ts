@@ -2,7 +2,7 @@
 import { ticks } from './charts.ts';
 import type { ClipPicture, ClipPictureLatent } from './clip-types.ts';
 import { type Html, html, name } from './html.ts';
-import { percent, significant, tickLabel, whole } from './numbers.ts';
+import { counted, percent, significant, tickLabel, whole } from './numbers.ts';
 import { curvePath, type PageContext, place, playable, playButton, seconds, spectrogram } from './stretch.ts';
 
 /** Pixels that a second takes at least: what does not fit then is scrolled to. */
@@ -23,7 +23,7 @@ function curve({ activation }: ClipPictureLatent, { start, end }: ClipPicture, f
 
 function row(one: ClipPictureLatent, clip: ClipPicture, frameRate: number): Html {
   const { latent, firings, peak, peakTime } = one;
-  const about = peak === undefined ? `Latent ${latent} does not fire` : `Latent ${latent} fires on ${whole(firings)} of ${whole(clip.frames)} frames, at most ${significant(peak)} at ${seconds(peakTime!)}`;
+  const about = peak === undefined ? `Latent ${latent} does not fire` : `Latent ${latent} fires on ${whole(firings)} of ${counted(clip.frames, 'frame')}, at most ${significant(peak)} at ${seconds(peakTime!)}`;
   return html`<div class="names" data-latent="${latent}"><button type="button" class="latent" aria-pressed="false" aria-label="${`latent ${latent}: show where it fires`}">${latent}</button></div>
 <div class="track row" data-latent="${latent}" role="img" aria-label="${about}">${curve(one, clip, frameRate)}</div>
 <div class="value" data-latent="${latent}" aria-hidden="true">${peak === undefined ? '0' : significant(peak)}</div>`;
@@ -56,7 +56,7 @@ export function clipFigure(clip: ClipPicture, index: number, page: PageContext):
   const marks = ticks(start, end, Math.max(10, (end - start) / 5));
   const least = Math.ceil((end - start) * pixelsPerSecond);
   return html`<figure class="recording clip-figure" data-clip="${index}" ${playable(clip)}>
-<figcaption><div>${playButton(clip, id)}<span class="clip">${name(id)}</span> <span class="quiet">${long}${part && ` from ${seconds(part.start)} to ${seconds(part.end)}`}, ${whole(frames)} frames, ${significant(l0)} latents per frame</span></div>
+<figcaption><div>${playButton(clip, id)}<span class="clip">${name(id)}</span> <span class="quiet">${long}${part && ` from ${seconds(part.start)} to ${seconds(part.end)}`}, ${counted(frames, 'frame')}, ${significant(l0)} latents per frame</span></div>
 ${text !== undefined && html`<p>${name(text)}</p>`}</figcaption>
 <div class="board"><div class="rows" style="--least:${least}px">
 <div class="names bands" aria-hidden="true"><span>8 kHz</span><span>0</span></div>

@@ -12,6 +12,11 @@ export function whole(value: number): string {
   return minus(grouped(Math.round(value).toString()));
 }
 
+/** `1 frame`, `2 frames`: what is one, and an s behind it where there are more or none. */
+export function counted(value: number, one: string): string {
+  return `${whole(value)} ${one}${value === 1 ? '' : 's'}`;
+}
+
 /** 0.0312 as 3.12 %. */
 export function percent(share: number): string {
   return `${significant(share * 100)}\u202f%`;

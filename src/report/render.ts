@@ -2,7 +2,7 @@ import { densityChart, lineChart } from './charts.ts';
 import { note, pageOf, section } from './document.ts';
 import { type Html, html } from './html.ts';
 import { loudest } from './media.ts';
-import { percent, significant, whole } from './numbers.ts';
+import { counted, percent, significant } from './numbers.ts';
 import { pageScript } from './page-script.ts';
 import { pageStyle } from './page-style.ts';
 import { feature, featureTable, runFacts, scoreTable } from './sections.ts';
@@ -54,7 +54,7 @@ ${scores.length > 0 && headline(scores[0])}
 </header>
 <main>
 ${section('run', 'Run', runFacts(run))}
-${section('scores', 'Scores on held-out frames', note(`${whole(run.heldOut.frames)} frames of ${whole(run.heldOut.clips)} clips that were not trained on. ${guide.scores}`), scoreTable(scores, metrics))}
+${section('scores', 'Scores on held-out frames', note(`${counted(run.heldOut.frames, 'frame')} of ${counted(run.heldOut.clips, 'clip')} that were not trained on. ${guide.scores}`), scoreTable(scores, metrics))}
 ${section('training', 'Training', html`<div class="charts">${curves.map(lineChart)}${densityChart(density, run.dSae)}</div>`)}
 ${data.recording && section('recording', 'One recording', note(guide.recording), recording(data.recording, shown, context))}
 ${features.length > 0 && section('features', 'Features', note(guide.features), featureTable(features), features.map((one) => feature(one, labelsTried, context)))}

@@ -1,6 +1,6 @@
 /** The parts of a report, from top to bottom. */
 import { type Html, html, name, type Piece } from './html.ts';
-import { duration, percent, significant, whole } from './numbers.ts';
+import { counted, duration, percent, significant, whole } from './numbers.ts';
 import { type PageContext, strip } from './stretch.ts';
 import type { ReportData, ReportFeature, ReportScores, RunFacts, Strip } from './types.ts';
 
@@ -10,7 +10,7 @@ function facts(rows: [string, Piece][]): Html {
 
 /** What was trained, on what, with what. */
 export function runFacts(run: RunFacts): Html {
-  const amount = ({ clips, hours, frames }: RunFacts['training']): string => `${whole(frames)} frames, ${whole(clips)} clips, ${duration(hours)}`;
+  const amount = ({ clips, hours, frames }: RunFacts['training']): string => `${counted(frames, 'frame')}, ${counted(clips, 'clip')}, ${duration(hours)}`;
   const group = (title: string, rows: [string, Piece][]): Html => html`<div><h3>${title}</h3>${facts(rows)}</div>`;
   return html`<div class="facts">
 ${group('Model', [
@@ -19,7 +19,7 @@ ${group('Model', [
 ${group('Autoencoder', [
     ['architecture', run.architecture], ['d_in', whole(run.dIn)], ['d_sae', `${whole(run.dSae)} (${significant(run.dSae / run.dIn)} × d_in)`], ['k', run.k ?? 'none'],
   ])}
-${group('Training', [['steps', whole(run.steps)], ['batch', `${whole(run.batch)} frames`], ['seed', run.seed], ['device', name(run.adapter)]])}
+${group('Training', [['steps', whole(run.steps)], ['batch', counted(run.batch, 'frame')], ['seed', run.seed], ['device', name(run.adapter)]])}
 ${group('Software', run.software.map((one) => [one.name, one.version]))}
 <div class="wide">${group('Recordings', [['trained on', amount(run.training)], ['held out', amount(run.heldOut)], ['licence', name(run.licence)]])}</div>
 </div>`;
@@ -77,7 +77,7 @@ ${facts([
     ...(label ? [['F1', label.f1.toFixed(2)] as [string, Piece]] : []),
   ])}</header>
 ${label && html`<p class="quiet">${whole(label.hits)} of its ${whole(label.fired)} firings on labelled frames lie on ${name(label.label)}
-(precision ${label.precision.toFixed(2)}); it fires on ${whole(label.hits)} of the ${whole(label.support)} frames of ${name(label.label)}
+(precision ${label.precision.toFixed(2)}); it fires on ${whole(label.hits)} of the ${counted(label.support, 'frame')} of ${name(label.label)}
 (recall ${label.recall.toFixed(2)}).${labelsTried !== undefined && ` Best of ${whole(labelsTried)} labels, chosen on these frames.`}</p>`}
 ${strips('Strongest firings, one per clip', top, latent, maximum, page)}
 ${strips('Firings drawn at random', random, latent, maximum, page)}

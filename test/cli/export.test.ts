@@ -62,7 +62,7 @@ describe('export', () => {
     await writeSafetensors(place('nan.safetensors'), [{ name: 'x', dtype: 'F32', shape: [4, 2], data: x }]);
     const { code, stdout } = await cochlea(['export', place('nan.safetensors'), place('nan'), '--to', 'npy']);
     assert.equal(code, 0);
-    assert.match(stdout, /^4 frames of 1 clips in 1 file: .*\n2 rows hold NaN or infinity, and were written so: train stops at the first, or leaves them out with --drop-non-finite\n$/);
+    assert.match(stdout, /^4 frames of 1 clip in 1 file: .*\n2 rows hold NaN or infinity, and were written so: train stops at the first, or leaves them out with --drop-non-finite\n$/);
   });
 
   test('goes into the folder that it was called in', async () => {

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { decodeSound } from '../../src/audio/index.ts';
 import { densityChart, lineChart, logTicks, ticks } from '../../src/report/charts.ts';
 import { loudest, soundUri, spectrogramText, wav } from '../../src/report/media.ts';
-import { duration, percent, significant, tickLabel, whole } from '../../src/report/numbers.ts';
+import { counted, duration, percent, significant, tickLabel, whole } from '../../src/report/numbers.ts';
 
 describe('sound and spectrograms in a report', () => {
   test('a WAV decodes to the samples that went in, clipped to full scale', async () => {
@@ -34,6 +34,8 @@ describe('sound and spectrograms in a report', () => {
 });
 
 describe('numbers in a report', () => {
+  test('what is one has no s', () => assert.deepEqual([0, 1, 2, 1000].map((n) => counted(n, 'frame')), ['0 frames', '1 frame', '2 frames', '1,000 frames']));
+
   test('have as many digits as asked for, and a true minus', () => {
     assert.deepEqual([0, 0.81234, 12, 1234.4, 123456, -0.00832, 1.234e-7, -5e9].map((value) => significant(value)),
       ['0', '0.812', '12.0', '1,234', '123,456', '−0.00832', '1.23e−7', '−5.00e9']);
