@@ -37,6 +37,8 @@ export class SAE {
   readonly #rows: number;
   readonly #owned: Tensor[] = [];
   readonly #form: InferenceForm;
+  /** Settles when the call that is at work is done. */
+  #running: Promise<void> | undefined;
 
   private constructor(gpu: Gpu, config: SaelensConfig, weights: Weights) {
     this.#gpu = gpu;
@@ -96,17 +98,17 @@ export class SAE {
 
   /** Feature activations of frames x [rows, d_in], sparse. */
   async encodeSparse(x: Frames): Promise<SparseActs> {
-    return (await this.#run(x, false)).acts;
+    return (await this.#alone(() => this.#run(x, false))).acts;
   }
 
   /** Reconstructions [rows, d_in] of frames x [rows, d_in]. */
   async forward(x: Frames): Promise<Float32Array> {
-    return (await this.#run(x, true)).recon;
+    return (await this.run(x)).recon;
   }
 
   /** Activations and reconstructions in one pass. */
   async run(x: Frames): Promise<SaeRun> {
-    return this.#run(x, true);
+    return this.#alone(() => this.#run(x, true));
   }
 
   /**
@@ -114,6 +116,10 @@ export class SAE {
    * still normalised: only forward() knows the rows' own statistics.
    */
   async decode(f: Float32Array): Promise<Float32Array> {
+    return this.#alone(() => this.#decode(f));
+  }
+
+  async #decode(f: Float32Array): Promise<Float32Array> {
     const { acts, codes, r } = this.#form;
     const norms = 'norms' in acts ? acts.norms : undefined;
     const rows = wholeRows(f.length, this.dSae, 'd_sae');
@@ -138,6 +144,15 @@ export class SAE {
 
   dispose(): void {
     for (const tensor of this.#owned) this.#gpu.free(tensor);
+  }
+
+  /** Lets calls that are made side by side take their turns: all of them go through the same tensors. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#running) await this.#running;
+    const result = work();
+    const over = (): void => void (this.#running = undefined);
+    this.#running = result.then(over, over);
+    return result;
   }
 
   async #run(given: Frames, reconstruct: boolean): Promise<SaeRun> {

@@ -48,6 +48,19 @@ describe('an SAE', () => {
     again.dispose();
   });
 
+  test('gives calls that are made side by side, on it and on another one, what each gives alone', async () => {
+    const [sae, other] = [await SAE.create(gpu, base, weights), await SAE.create(gpu, base, randomTopk(random, { dIn, dSae }))];
+    const x = normals(random, 1500 * dIn), y = normals(random, 1100 * dIn), f = Float32Array.from({ length: 70 * dSae }, () => Math.max(0, random.normal()));
+    const calls = [() => sae.run(x), () => other.run(x), () => sae.run(y), () => sae.decode(f), () => sae.encode(x), () => sae.forward(y), () => other.decode(f), () => sae.run(x.subarray(0, dIn))];
+    const alone: unknown[] = [];
+    for (const call of calls) alone.push(await call());
+    const failing = sae.forward(Float32Array.of(NaN, 0, 0, 0, 0)).then(() => 'passed', () => 'failed');
+    assert.deepEqual(await Promise.all(calls.map((call) => call())), alone);
+    assert.equal(await failing, 'failed', 'one that fails holds up none behind it');
+    sae.dispose();
+    other.dispose();
+  });
+
   test('gives the same for many frames as for each alone, also where they are more than are run at a time', async () => {
     const sae = await SAE.create(gpu, base, weights);
     const rows = 2100, x = normals(random, rows * dIn);
