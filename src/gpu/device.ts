@@ -38,7 +38,10 @@ export async function openDevice(profile: boolean): Promise<OpenedDevice> {
   const requiredFeatures = wanted.filter((name) => features.includes(name));
   const size = subgroupMinSize === subgroupMaxSize && [...features, ...runtime.unlistedFeatures].includes('subgroups') ? subgroupMinSize : undefined;
   if (size) requiredFeatures.push('subgroups' as GPUFeatureName);
-  const device = await adapter.requestDevice({ label: 'cochlea', requiredLimits: { maxStorageBufferBindingSize, maxBufferSize }, requiredFeatures });
+  const device = await adapter.requestDevice({ label: 'cochlea', requiredLimits: { maxStorageBufferBindingSize, maxBufferSize }, requiredFeatures }).catch((error: Error) => {
+    throw new CochleaError('gpu-missing', `${adapter.info.description || adapter.info.device || 'the adapter'} gives no device: ${oneLine(error.message) || error.name}`,
+      'its memory may be full, or its driver broken', { cause: error });
+  });
   return { device, adapter: summarise(adapter), features, subgroups: size ? await probeSubgroups(device, size) : undefined };
 }
 

@@ -330,9 +330,7 @@ export class Gpu {
       read?.end();
       return staging.getMappedRange().slice(0);
     } catch (error) {
-      await Promise.race([device.lost, new Promise((resolve) => setTimeout(resolve, 50))]); // wgpu says so a moment later
-      this.throwIfFailed();
-      throw new CochleaError('gpu-lost', `reading back from the GPU failed: ${(error as Error).message}`, undefined, { cause: error });
+      throw await this.#whatHappened(device, error);
     } finally {
       staging.destroy();
       this.#stagingBytes -= bytes;
@@ -346,9 +344,29 @@ export class Gpu {
     this.throwIfFailed();
   }
 
-  /** Waits for the GPU. A software adapter computes on the cores that waiting must leave alone; on hardware a millisecond counts. */
-  patiently<T>(work: Promise<T>): Promise<T> {
-    return this.adapter.software ? runtime.patiently(work) : work;
+  /**
+   * Waits for the GPU. A software adapter computes on the cores that waiting must leave alone; on hardware a millisecond counts. Throws what happened to the
+   * device where runtimes only say that the wait is over.
+   */
+  async patiently<T>(work: Promise<T>): Promise<T> {
+    const device = this.#device;
+    try {
+      return await (this.adapter.software ? runtime.patiently(work) : work);
+    } catch (error) {
+      throw await this.#whatHappened(device, error);
+    }
+  }
+
+  /** What a runtime's error in waiting for the GPU comes from. */
+  async #whatHappened(device: GPUDevice, error: unknown): Promise<CochleaError> {
+    if (error instanceof CochleaError) return error;
+    await Promise.race([device.lost, new Promise((resolve) => setTimeout(resolve, 50))]); // wgpu says so a moment later
+    try {
+      this.throwIfFailed();
+    } catch (failure) {
+      return failure as CochleaError;
+    }
+    return new CochleaError('gpu-lost', `waiting for the GPU failed: ${oneLine((error as Error).message) || (error as Error).name}`, undefined, { cause: error });
   }
 
   throwIfFailed(): void {

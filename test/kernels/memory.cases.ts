@@ -114,6 +114,7 @@ export const cases: Case[] = [
         await rejects(() => waiting, isLost);
         await rejects(() => gpu.downloadFloats(old), isLost);
         await rejects(() => gpu.record(), isLost);
+        await rejects(() => gpu.idle(), isLost);
         await gpu.reopen(0.5);
         equal(gpu.workShare, 0.5, 'share');
         equal(gpu.allocatedBytes, 0, 'bytes');
@@ -130,6 +131,18 @@ export const cases: Case[] = [
         gpu.dispose();
       }
       await rejects(() => gpu.reopen(), /disposed/);
+    },
+  },
+  {
+    name: 'an adapter that gives no device is named, with what it said',
+    async run() {
+      const { prototype } = GPUAdapter, { requestDevice } = prototype;
+      prototype.requestDevice = () => Promise.reject(new Error('vkCreateDevice failed\n with VK_ERROR_OUT_OF_DEVICE_MEMORY'));
+      try {
+        await rejects(() => Gpu.open(), /gives no device: vkCreateDevice failed with VK_ERROR_OUT_OF_DEVICE_MEMORY$/);
+      } finally {
+        prototype.requestDevice = requestDevice;
+      }
     },
   },
 ];

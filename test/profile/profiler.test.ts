@@ -6,6 +6,7 @@ import { addRows, peakLaunch, scan } from '../../src/kernels/index.ts';
 import { measure, trainingWork, traceOf } from '../../src/profile/index.ts';
 import { topkConfig } from '../../src/sae/index.ts';
 import { Trainer, type TrainerState, trainerConfig } from '../../src/training/index.ts';
+import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { plantedFrames } from '../support/planted.ts';
 
@@ -136,3 +137,27 @@ test('a profiler that is not active sees transfers and compilations alone, and r
     profiler.detach();
   }
 });
+
+for (const timing of ['timestamps', 'wall'] as const satisfies Timing[]) {
+  test(`a device that is lost ends a profile by ${timing} with what happened, wherever it is waited for`, async (t) => {
+    for (const submissions of [1, 20, 60]) {
+      const other = await Gpu.open({ profile: true });
+      if (timing === 'timestamps' && !other.device.features.has('timestamp-query')) {
+        other.dispose();
+        return t.skip('the adapter has no timestamps');
+      }
+      const { queue } = other.device, submit = queue.submit.bind(queue);
+      let submitted = 0;
+      queue.submit = (commands) => {
+        submit(commands);
+        if (++submitted === submissions) other.device.destroy();
+      };
+      try {
+        const profiler = new Profiler(other, timing);
+        await assert.rejects(measure({ gpu: other, profiler, work: await trainingWork(other, { sae, training }), steps: 4, warmUp: 1, cochlea: 'test' }), fails('gpu-lost', /^the GPU device was lost/));
+      } finally {
+        other.dispose();
+      }
+    }
+  });
+}
