@@ -20,8 +20,8 @@ struct Params { rows: u32, latents: u32, keep: u32 }
 @group(0) @binding(7) var<storage, read_write> counts: array<u32>; // [latents]
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let i = wid.x * WG + thread;
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let i = (wid.x + wid.y * groups.x) * WG + thread;
   if (i >= p.latents) { return; }
   let own = traits[i];
   var b_mag = 0.0;

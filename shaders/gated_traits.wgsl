@@ -10,8 +10,8 @@ struct Params { latents: u32 }
 @group(0) @binding(4) var<storage, read_write> traits: array<vec4f>; // [latents]
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let i = wid.x * WG + thread;
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let i = (wid.x + wid.y * groups.x) * WG + thread;
   if (i >= p.latents) { return; }
   traits[i] = vec4f(exp(r_mag[i]), b_mag[i], b_gate[i], 0.0);
 }

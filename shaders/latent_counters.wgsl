@@ -9,8 +9,8 @@ struct Params { latents: u32 }
 @group(0) @binding(3) var<storage, read_write> fired: array<u32>; // rows since the sampling window began
 
 @compute @workgroup_size(WG)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x;
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let i = (wid.x + wid.y * groups.x) * WG + thread;
   if (i >= p.latents) { return; }
   since[i] = select(0u, since[i] + 1u, counts[i] == 0u);
   fired[i] += counts[i];

@@ -28,8 +28,8 @@ fn derivative(w: f32) -> f32 {
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let i = wid.x * WG + thread;
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let i = (wid.x + wid.y * groups.x) * WG + thread;
   if (i >= p.latents) { return; }
   let norm = norms[i];
   var bias = 0.0;

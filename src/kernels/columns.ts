@@ -1,4 +1,4 @@
-import type { Recorder, Tensor } from '../gpu/index.ts';
+import { maxGroups, type Recorder, type Tensor } from '../gpu/index.ts';
 import { expectShape, groupsFor } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -19,8 +19,12 @@ export function columnSums(rec: Recorder, tensors: { M: Tensor; total: Tensor; p
   for (const shard of M.shards) {
     const here = Math.min(shard.rows, rows - shard.first);
     if (here <= 0) continue;
-    rec.dispatch(kernel, { M: shard, weights: weights ?? total, partial },
-      { rows: here, first_row: shard.first, stride: M.stride }, [Math.ceil(here / columnBlock), groupsFor(M.stride / 4)]);
+    const own = Math.ceil(here / columnBlock);
+    for (let begin = 0; begin < own; begin += maxGroups) {
+      const some = Math.min(maxGroups, own - begin);
+      rec.dispatch(kernel, { M: shard, weights: weights ?? total, partial },
+        { rows: here, first_row: shard.first, begin_block: begin, stride: M.stride }, [some, groupsFor(M.stride / 4)], some / own);
+    }
   }
   rec.dispatch(rec.gpu.kernel({ name: 'column_total', text: shaders.column_total.text }), { partial, total },
     { blocks, stride: M.stride, factor, keep: keep ? 1 : 0 }, [groupsFor(M.stride), 1]);

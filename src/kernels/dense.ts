@@ -1,6 +1,6 @@
 /** Codes that are given as matrices: sums of rows weighted by them, and what their gradients leave per latent. */
 import type { Recorder, Shard, Tensor } from '../gpu/index.ts';
-import { padded } from '../gpu/index.ts';
+import { maxGroups, padded } from '../gpu/index.ts';
 import { expectSameShards, expectShape, groupsFor, imageLanes, rowWorkgroup } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -34,7 +34,7 @@ function weightedRows(rec: Recorder, A: Weights, B: Tensor | Shard, C: Tensor | 
   const gridOf = (here: number): number | [number, number] => (
     LANES ? [groupsFor(columns, 2 * LANES), groupsFor(here, 512)] : variant === 'direct' ? groupsFor(here * Math.ceil(columns / 8)) : [groupsFor(columns, 16), groupsFor(here, 64)]
   );
-  const atATime = Math.max(64, Math.floor(gpu.dispatchFlops / (2 * shape.terms * shape.stride) / 64) * 64);
+  const atATime = Math.min(64 * maxGroups, Math.max(64, Math.floor(gpu.dispatchFlops / (2 * shape.terms * shape.stride) / 64) * 64));
   for (let first = 0; first < rows; first += atATime) {
     const here = Math.min(atATime, rows - first);
     rec.dispatch(kernel, tensors,

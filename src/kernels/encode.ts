@@ -1,5 +1,5 @@
 import { CochleaError } from '../errors.ts';
-import { choiceName, type Gpu, type Recorder, type Tensor, variantFor } from '../gpu/index.ts';
+import { choiceName, type Gpu, maxGroups, type Recorder, type Tensor, variantFor } from '../gpu/index.ts';
 import { expectShape, groupsFor, subgroupOf } from './shapes.ts';
 import { shaders } from './shaders.gen.ts';
 
@@ -97,9 +97,9 @@ interface Piece {
   latents: number;
 }
 
-/** Pieces of whole tiles with at most so many sums each, or one tile; all rows of some latents together where that is possible. */
+/** Pieces of whole tiles with at most so many sums each, or one tile, and no more tiles than a grid takes; all rows of some latents together where that is possible. */
 function pieces(rows: number, latents: number, tile: { rows: number; latents: number }, sums: number): Piece[] {
-  const whole = (length: number, of: number): number => Math.max(of, Math.floor(length / of) * of);
+  const whole = (length: number, of: number): number => Math.min(maxGroups, Math.max(1, Math.floor(length / of))) * of;
   const across = whole(Math.min(latents, sums / Math.min(rows, tile.rows)), tile.latents);
   const down = whole(Math.min(rows, sums / Math.min(latents, across)), tile.rows);
   const found: Piece[] = [];

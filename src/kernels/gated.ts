@@ -8,7 +8,7 @@ import { shaders } from './shaders.gen.ts';
 export function gatedTraits(rec: Recorder, tensors: { r_mag: Tensor; b_mag: Tensor; b_gate: Tensor; traits: Tensor }): void {
   const latents = tensors.r_mag.columns;
   expectShape('gated', tensors.traits, 1, 4 * latents);
-  rec.dispatch(rec.gpu.kernel({ name: 'gated_traits', text: shaders.gated_traits.text }), tensors, { latents }, [groupsFor(latents), 1]);
+  rec.dispatch(rec.gpu.kernel({ name: 'gated_traits', text: shaders.gated_traits.text }), tensors, { latents }, groupsFor(latents));
 }
 
 /** Codes f [rows, d_sae] from gates [rows, d_sae], both unpadded (see gated_rows.wgsl). active [.., 1]; flags as in topkRows. */
@@ -30,7 +30,7 @@ export function gatedLatents(rec: Recorder, tensors: { gates: Tensor; traits: Te
   for (const tensor of [gates, df]) expectShape('gated gradients', tensor, rows, gates.columns);
   rec.dispatch(rec.gpu.kernel({ name: 'gated_latents', text: shaders.gated_latents.text }),
     { gates, traits, df, grad_b_mag: gradBMag, grad_r_mag: gradRMag, pulls, counts },
-    { rows, latents: gates.columns, keep: firstRow > 0 ? 1 : 0 }, [groupsFor(gates.columns), 1]);
+    { rows, latents: gates.columns, keep: firstRow > 0 ? 1 : 0 }, groupsFor(gates.columns));
 }
 
 /** Gates h [rows, d_sae], unpadded, become codes in place; flags as in topkRows. */

@@ -25,7 +25,7 @@ const constantsOf = ({ sparsity, preAct }: JumpreluOptions): Record<string, numb
 export function jumpreluTraits(rec: Recorder, tensors: { threshold: Tensor; norms: Tensor; dead: Tensor; traits: Tensor }, { log, lambda }: { log: boolean; lambda: number }): void {
   const latents = tensors.threshold.columns;
   expectShape('jumprelu', tensors.traits, 1, 4 * latents);
-  rec.dispatch(rec.gpu.kernel({ name: 'jumprelu_traits', text: shaders.jumprelu_traits.text }, { LOG: log ? 1 : 0 }), tensors, { latents, lambda }, [groupsFor(latents), 1]);
+  rec.dispatch(rec.gpu.kernel({ name: 'jumprelu_traits', text: shaders.jumprelu_traits.text }, { LOG: log ? 1 : 0 }), tensors, { latents, lambda }, groupsFor(latents));
 }
 
 /** Codes f from pre-activations h [rows, d_sae], unpadded, with the rows' penalties (see jumprelu_rows.wgsl). active [.., 1]; lossRows [.., 1 or 2]; flags as in topkRows. */
@@ -54,7 +54,7 @@ export function jumpreluLatents(rec: Recorder, tensors: { h: Tensor; traits: Ten
   const { coefficient, tanhScale, bandwidth, toInput } = options;
   rec.dispatch(rec.gpu.kernel({ name: 'jumprelu_latents', text: shaders.jumprelu_latents.text }, { ...constantsOf(options), TO_INPUT: toInput ? 1 : 0 }),
     { h, traits, slope, df, sums, grad_threshold: gradThreshold, counts },
-    { rows, latents: h.columns, batch, pitch, keep: firstRow > 0 ? 1 : 0, coefficient, tanh_scale: tanhScale, bandwidth }, [groupsFor(h.columns), 1]);
+    { rows, latents: h.columns, batch, pitch, keep: firstRow > 0 ? 1 : 0, coefficient, tanh_scale: tanhScale, bandwidth }, groupsFor(h.columns));
 }
 
 /** The quadratic penalty of a batch whose rows have so many `active` [.., 1] latents, and its slope [1, 1] (see target_l0.wgsl); the first column of lossRows. */

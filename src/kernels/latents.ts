@@ -6,7 +6,7 @@ import { shaders } from './shaders.gen.ts';
 /** since = 0 where counts > 0, else since + 1; fired += counts. All [1, d_sae], u32. */
 export function countFirings(rec: Recorder, tensors: { counts: Tensor; since: Tensor; fired: Tensor }): void {
   const latents = tensors.since.columns;
-  rec.dispatch(rec.gpu.kernel({ name: 'latent_counters', text: shaders.latent_counters.text }), tensors, { latents }, [groupsFor(latents), 1]);
+  rec.dispatch(rec.gpu.kernel({ name: 'latent_counters', text: shaders.latent_counters.text }), tensors, { latents }, groupsFor(latents));
 }
 
 /** Lists the latents silent for more than `window` steps: list [1, d_sae + 1]. Also sums `since` into the record (see dead_list.wgsl). */

@@ -41,5 +41,5 @@ export function reluLatents(rec: Recorder, tensors: { df: Tensor; f: Tensor; slo
   expectShape('relu gradients', sums, 1, latentSums * pitch);
   rec.dispatch(rec.gpu.kernel({ name: 'relu_latents', text: shaders.relu_latents.text }, { P: constantOf(p), ADD: more ? 1 : 0 }),
     { df, more: more ?? df, slopes, norms, f, sums, counts },
-    { rows, first_row: firstRow, latents: f.columns, pitch, keep: firstRow > 0 ? 1 : 0, p }, [groupsFor(f.columns), 1]);
+    { rows, first_row: firstRow, latents: f.columns, pitch, keep: firstRow > 0 ? 1 : 0, p }, groupsFor(f.columns));
 }

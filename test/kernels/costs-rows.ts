@@ -53,7 +53,7 @@ export const rowKernels: Record<string, CountedKernel> = {
     },
   },
   column_sums: {
-    constants: flag('WEIGHTED'), parameters: (from) => ({ rows: from(1, 300), stride: 4 * from(1, 3), first_row: 128 }),
+    constants: flag('WEIGHTED'), parameters: (from) => ({ rows: from(1, 300), stride: 4 * from(1, 3), first_row: 128, begin_block: 0 }),
     count: (m, { rows, stride }, { WEIGHTED }) => eachOf(rows!, stride!, (row, d) => {
       m.read('M', row, d);
       if (WEIGHTED) { m.read('weights', row); m.do(1); }

@@ -109,6 +109,34 @@ const recordings: Case[] = [
     },
   },
   {
+    name: 'more latents than one row of a grid reaches are encoded in pieces, counted and summed',
+    async run(gpu) {
+      const latents = 65_536 * 64 + 4, vector = (label: string, dtype: 'f32' | 'u32' = 'f32') => gpu.tensor({ label, dtype, rows: 1, columns: latents });
+      const [h, b_enc, counts, since, fired] = [vector('h'), vector('b_enc'), vector('counts', 'u32'), vector('since', 'u32'), vector('fired', 'u32')] as const;
+      const W = gpu.tensor({ label: 'W', dtype: 'f32', rows: latents, columns: 1 }), xc = gpu.tensor({ label: 'xc', dtype: 'f32', rows: 1, columns: 1 });
+      const { dispatchFlops } = gpu, product = gpu.record(), rec = gpu.record();
+      gpu.dispatchFlops = 1e12; // what runs on hardware would take in one piece; here it is not run at all
+      encode(product, { xc, W_enc: W, b_enc, h }, 0, 1, { variant: 'tiled' });
+      gpu.dispatchFlops = dispatchFlops;
+      equal(product.dispatches, 2, 'dispatches of the product');
+      gpu.upload(counts, Uint32Array.from({ length: latents }, (_, i) => i % 3));
+      countFirings(rec, { counts, since, fired });
+      rec.submit();
+      ok((await gpu.downloadIntegers(fired)).every((rows, i) => rows === i % 3), 'firings');
+      for (const tensor of [h, b_enc, counts, since, fired, W, xc]) gpu.free(tensor);
+      const rows = 65_535 * 128 + 1;
+      if (16 * rows > gpu.bindingBytes) return;
+      const M = gpu.tensor({ label: 'M', dtype: 'f32', rows, columns: 1 }), total = gpu.tensor({ label: 'total', dtype: 'f32', rows: 1, columns: 1 });
+      const partial = gpu.tensor({ label: 'partial', dtype: 'f32', rows: 65_536, columns: 1 });
+      gpu.upload(M, new Float32Array(rows).fill(1));
+      const sums = gpu.record();
+      columnSums(sums, { M, total, partial }, rows, 1, false);
+      sums.submit();
+      equal((await gpu.downloadFloats(total))[0], rows, 'the sum');
+      for (const tensor of [M, total, partial]) gpu.free(tensor);
+    },
+  },
+  {
     name: 'a recording goes on past the dispatches of one submission, in order',
     async run(gpu) {
       const vector = (label: string, data: Uint32Array) => {
