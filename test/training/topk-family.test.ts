@@ -15,6 +15,7 @@ import { jumpreluRun } from '../oracle/jumprelu-sae.ts';
 import { decoderNorms, encoderInput, preActivations, type Tensors } from '../oracle/linear.ts';
 import { abstopkRun, groupmaxRun } from '../oracle/topk-sae.ts';
 import { normals } from '../support/kernels.ts';
+import { fails } from '../support/fails.ts';
 import { freshSeed } from '../support/mutate.ts';
 import { relativeDistance } from '../support/numbers.ts';
 import { decidedFamilyFrames } from '../support/topk-family-problem.ts';
@@ -166,4 +167,16 @@ test('values that do not go together are refused by name', () => {
   refused({ architecture: 'topk', k_anneal_steps: 9 }, /^k_anneal_steps is 9: it must be given together/);
   for (const widths of [[], [8, 8], [20, 8], [8, 73]]) refused({ architecture: 'matryoshka_batchtopk', matryoshka_widths: widths }, /^matryoshka_widths is \[.*\]: it must be one or more widths up to d_sae \(72\), each larger/);
   refused({ architecture: 'matryoshka_batchtopk', matryoshka_widths: Array.from({ length: 60 }, (_, n) => n + 1) }, /^matryoshka_widths is .*: it must be at most \d+ widths$/);
+});
+
+test('a k of which a batch keeps nothing is refused, whatever selects in batches', async () => {
+  const create = (architecture: string, k: number, more: Record<string, unknown> = {}): Promise<Trainer> => (
+    Trainer.create({ gpu, sae: config({ architecture, k, ...more }), training: trainerConfig({ train_batch_size_samples: 10, total_training_samples: 100 }) })
+  );
+  const before = gpu.allocatedBytes, line = /^k is 0\.09: it must be at least 1 \/ 10, so that a batch of 10 frames keeps a latent$/;
+  await assert.rejects(create('batchtopk', 0.09), fails('config', line));
+  for (const architecture of ['matryoshka_batchtopk', 'temporal_matryoshka_batchtopk']) await assert.rejects(create(architecture, 0.09, { matryoshka_widths: [8, 72] }), fails('config', line), architecture);
+  await assert.rejects(create('batchtopk', 0.09, { k_anneal_start: 3, k_anneal_steps: 4 }), fails('config', line));
+  (await create('batchtopk', 0.1)).dispose();
+  assert.equal(gpu.allocatedBytes, before);
 });

@@ -8,6 +8,7 @@
  */
 import { batchTopk, histogramBins, partsOfRow } from '../../kernels/index.ts';
 import type { Architecture, Exported, InputTransform, TrainingContext } from '../architecture.ts';
+import { refuse } from '../config.ts';
 import { foldedNorms } from '../export.ts';
 import { compactTensor, vectorTensor } from '../layout.ts';
 import type { Weights } from '../weights.ts';
@@ -36,6 +37,7 @@ export const batchtopk: Architecture<BatchtopkConfig> = {
 
 /** Selects in whole batches, whose pre-activations are all held: a tensor for every chunk of rows. */
 export function batchSelection({ gpu, config, batch }: TrainingContext<FamilyConfig>): Pick<FamilyOptions, 'select'> {
+  if (Math.floor(config.k * batch) < 1) refuse('k', config.k, `at least 1 / ${batch}, so that a batch of ${batch} frames keeps a latent`);
   const room = Math.floor(largestK(config) * batch);
   return {
     select({ chunk, state: { flags }, own, h: given }) {
