@@ -16,6 +16,8 @@ const mostTries = 3;
 /** Whether a new device can help. */
 export const isRecoverable = (error: unknown): error is CochleaError => error instanceof CochleaError && (error.code === 'gpu-lost' || error.code === 'gpu-memory');
 
+const goingOn = (step: number): string => `going on ${step > 0 ? `after step ${step}` : 'from the beginning'}`;
+
 export class Recoveries {
   #deviceLost = 0;
   #outOfMemory = 0;
@@ -44,14 +46,18 @@ export class Recoveries {
    * in between; memory that runs out makes chunks of rows half as large, once in a process.
    */
   async recover(gpu: Gpu, error: CochleaError, step: number, plan: MemoryPlan, notice: ((line: string) => void) | undefined): Promise<void> {
-    const goesOn = `going on ${step > 0 ? `after step ${step}` : 'from the beginning'}`;
     if (error.code === 'gpu-memory') {
       if (gpu.workShare < 1) throw outOfMemory(gpu, plan, error);
       await gpu.reopen(0.5);
       this.#outOfMemory++;
-      notice?.(`${error.message}: ${goesOn}, with chunks of rows half as large`);
+      notice?.(`${error.message}: ${goingOn(step)}, with chunks of rows half as large`);
       return;
     }
+    await this.replace(gpu, error, step, notice);
+  }
+
+  /** Replaces a device that was lost, or throws the error. `step`: what the run goes back to. */
+  async replace(gpu: Gpu, error: CochleaError, step: number, notice: ((line: string) => void) | undefined): Promise<void> {
     this.#inPlace = step > this.#step ? 1 : this.#inPlace + 1;
     this.#step = step;
     if (this.#inPlace > mostLosses) {
@@ -59,7 +65,7 @@ export class Recoveries {
     }
     await reopened(gpu);
     this.#deviceLost++;
-    notice?.(`${error.message}: ${goesOn} on a new one`);
+    notice?.(`${error.message}: ${goingOn(step)} on a new one`);
   }
 }
 

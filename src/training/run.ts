@@ -146,15 +146,24 @@ async function trainAll(options: StreamOptions, mixingSeed: number, saes: readon
     }
   }
   let found = await startingPoint(out, members, resume, onNotice);
-  await settleVariants(gpu, members, found !== undefined, onNotice);
   const { buffer, shape } = streamOf(options, mixingSeed, members, pairs);
   const beginning = buffer.state();
   const began = { step: found?.step ?? 0, time: performance.now() };
   try {
-    const plan = planOf(gpu, members, shape, buffer);
+    const recoveries = new Recoveries(resume ? await recoveriesBefore(members[0]!) : undefined);
+    const ready = async (): Promise<MemoryPlan> => {
+      try {
+        await settleVariants(gpu, members, found !== undefined, onNotice);
+        return planOf(gpu, members, shape, buffer);
+      } catch (error) {
+        if (!isRecoverable(error) || error.code !== 'gpu-lost') throw error;
+        await recoveries.replace(gpu, error, found?.step ?? 0, onNotice);
+        return ready();
+      }
+    };
+    const plan = await ready();
     options.onPlan?.(plan);
     refuseTooLarge(gpu, plan);
-    const recoveries = new Recoveries(resume ? await recoveriesBefore(members[0]!) : undefined);
     let hasTrained = false;
     const onStart = (): void => void (hasTrained = true);
     for (;;) {

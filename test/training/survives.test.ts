@@ -102,6 +102,16 @@ describe('a run whose device is lost', () => {
     assert.equal(plain.allocatedBytes, 0);
   });
 
+  test('before its first step goes on too', async () => withGpu({}, async (gpu) => {
+    gpu.device.destroy();
+    await gpu.device.lost;
+    const notices: string[] = [];
+    assert.equal((await trainRun(options(gpu, 'early', { onNotice: (line) => notices.push(line) }))).recoveries, 1);
+    assert.deepEqual(bytesOf('early'), expected);
+    assert.equal(notices.filter((line) => /^the GPU device was lost \(.*\): going on from the beginning on a new one$/.test(line)).length, 1);
+    assert.deepEqual(recordOf('early')['recoveries'], { device_lost: 1, out_of_memory: 0 });
+  }));
+
   test('again and again without getting on stops; the same command with resume goes on, and goes on counting', async () => {
     await assert.rejects(trainRun(options(plain, 'stuck', { source: watched((n) => n > 13 && plain.device.destroy()) })),
       fails('gpu-lost', /^the GPU device was lost \(.*\), for the 4th time after step 12: a smaller batch size /));
