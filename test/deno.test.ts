@@ -35,3 +35,11 @@ describe('the suite passes in Deno, from the sources', { skip: existsSync(deno) 
     });
   }
 });
+
+test('what Deno was not allowed is told on one line, with the flag that allows it', { skip: existsSync(deno) ? false : 'the npm package deno is not installed' }, async () => {
+  const child = spawn(deno, ['run', '--no-prompt', '--no-lock', '--no-check', '--allow-read', '--allow-env', repo('cli', 'main.ts'), 'devices'], { cwd: repo(), env: { ...process.env, NO_COLOR: '1', COCHLEA_CACHE: '' }, stdio: ['ignore', 'ignore', 'pipe'] });
+  let output = '';
+  child.stderr.on('data', (piece) => output += piece);
+  const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
+  assert.deepEqual([code, output], [1, 'cochlea: Deno: Requires sys access to "homedir", run again with the --allow-sys flag\n']);
+});

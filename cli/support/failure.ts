@@ -25,9 +25,12 @@ const unwritable = (error: Error): CochleaError => new CochleaError('file-system
 const isFullOutput = (error: unknown): error is Error => error instanceof Error && !(error instanceof CochleaError)
   && ((error as { code?: string }).code === 'ENOSPC' || error.message.includes('os error 28'));
 
+/** Deno's own error for what its flags do not allow; it says which flag does. */
+const isForbidden = (error: unknown): error is Error => error instanceof Error && error.name === 'NotCapable';
+
 /** Prints an error on one line (and its stack, when wanted) and returns the exit code. */
 export function reportFailure(caught: unknown, verbose: boolean): number {
-  const error = isFullOutput(caught) ? unwritable(caught) : caught;
+  const error = isFullOutput(caught) ? unwritable(caught) : isForbidden(caught) ? new CochleaError('runtime', `Deno: ${caught.message}`, undefined, { cause: caught }) : caught;
   const known = error instanceof CochleaError;
   const line = known ? error.line : `unexpected: ${error instanceof Error ? error.message : String(error)}: please report it, with the output of --verbose`;
   process.stderr.write(`cochlea: ${printable(line.replace(/\s*\n\s*/g, ' '))}\n`);
