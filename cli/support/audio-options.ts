@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { backendNames, type BackendName, CochleaError } from '../../src/index.ts';
-import { labelValue, positiveNumber, wholeNumber } from './options.ts';
+import { isGiven, labelValue, positiveNumber, wholeNumber } from './options.ts';
 
 /** What commands ask of recordings and models, under the same flags. */
 export interface AudioFlags {
@@ -23,8 +23,7 @@ const ofRecordings: readonly (keyof AudioFlags)[] = ['model', 'hook', 'offline',
 
 /** For commands that take --activations instead of --audio. Throws `usage` for a flag of recordings that was given, by the command line or --config: it would do nothing. */
 export function refuseRecordingFlags(command: Command): void {
-  const isGiven = (name: string): boolean => (ofRecordings as readonly string[]).includes(name) && ['cli', 'config'].includes(command.getOptionValueSource(name)!);
-  const given = command.options.find((option) => isGiven(option.attributeName()));
+  const given = command.options.find((option) => (ofRecordings as readonly string[]).includes(option.attributeName()) && isGiven(command, option.attributeName()));
   if (given) throw new CochleaError('usage', `${given.long} is for recordings, and --activations are stored frames`, 'leave it away, or give --audio');
 }
 

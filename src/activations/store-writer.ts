@@ -1,6 +1,7 @@
 import { CochleaError } from '../errors.ts';
 import { dtypeBytes } from '../formats/dtype.ts';
 import { runtime } from '../runtime/index.ts';
+import { SoleLog } from '../runtime/sole-log.ts';
 import { indexPath, manifestPath, maxShardElements, readIndex, readManifest, shardName, writeManifest } from './manifest.ts';
 import type { IndexLine, Manifest } from './manifest.ts';
 import { ShardStream } from './shard-stream.ts';
@@ -55,8 +56,8 @@ export class ActivationWriter {
   #rows = 0;
   /** The clip of which the last shard on disk holds only the first rows, after resuming. */
   #unfinished: ShardClip | undefined;
-  /** Length of shards.jsonl as this writer knows it. */
-  #indexBytes = 0;
+  /** shards.jsonl: two writers in one folder would list their shards twice. */
+  #index: SoleLog;
   /** After a failed write nobody knows what is on disk: only a new writer can tell. */
   #failure: unknown;
 
@@ -64,6 +65,7 @@ export class ActivationWriter {
     const { dtype, info, targetInfo } = manifest;
     const rows = manifest.complete ? 0 : manifest.rowsPerShard;
     this.folder = folder;
+    this.#index = new SoleLog(indexPath(folder), 0);
     this.#manifest = manifest;
     this.#frames = new ShardStream(info.dIn, rows, dtype);
     this.#target = targetInfo && new ShardStream(targetInfo.dOut, rows, dtype);
@@ -161,7 +163,7 @@ export class ActivationWriter {
         'give the same recordings in the same order as before');
     }
     if (this.#clips.length > 0) await this.#flush();
-    await this.#checkAlone();
+    await this.#index.check();
     Object.assign(this.#manifest, {
       complete: true, statistics: this.#frames.statistics(), targetStatistics: this.#target?.statistics(),
     });
@@ -197,13 +199,10 @@ export class ActivationWriter {
       file, rows: this.#rows, bytes: pieces.reduce((sum, piece) => sum + piece.length, 0), sha256: hash.hex(),
       clips: clips.filter((clip) => clip.firstRow + clip.rows === clip.clipRows).map((clip) => [clip.id, clip.sha256]),
     };
-    const text = `${JSON.stringify(line)}\n`;
     try {
-      await this.#checkAlone();
+      await this.#index.check();
       await runtime.files.write(runtime.paths.join(this.folder, file), pieces);
-      await this.#checkAlone();
-      await runtime.files.append(indexPath(this.folder), text);
-      this.#indexBytes += new TextEncoder().encode(text).length;
+      await this.#index.append(`${JSON.stringify(line)}\n`);
     } catch (error) {
       this.#failure = error;
       throw error;
@@ -211,13 +210,6 @@ export class ActivationWriter {
     this.#count(line);
     this.#clips = [];
     this.#rows = 0;
-  }
-
-  /** Two writers in one folder would list their shards twice: the store could be neither read nor continued. */
-  async #checkAlone(): Promise<void> {
-    const size = (await runtime.files.info(indexPath(this.folder)))?.size ?? 0;
-    if (size === this.#indexBytes) return;
-    throw new CochleaError('file-exists', `another process writes to ${this.folder}: ${indexPath(this.folder)} has ${size} bytes, not ${this.#indexBytes}`, 'let it finish, or end it and resume');
   }
 
   #count(line: IndexLine): void {
@@ -250,7 +242,7 @@ export class ActivationWriter {
     if (manifest.complete) return;
     await runtime.files.removePartials(folder, isOurs);
     await cutIndex(folder, end);
-    this.#indexBytes = end;
+    this.#index = new SoleLog(indexPath(folder), end);
     if (!last) return;
     const path = runtime.paths.join(folder, last.file);
     const bytes = await runtime.files.read(path);

@@ -1,5 +1,6 @@
 import { CochleaError } from '../errors.ts';
 import { runtime } from '../runtime/index.ts';
+import { SoleLog } from '../runtime/sole-log.ts';
 import type { StepMetrics } from './step-metrics.ts';
 import { eventFile, eventFilePath, eventRecords, type ScalarEvent, wallTimes } from './tensorboard.ts';
 
@@ -15,21 +16,18 @@ export const metricNames = {
  * in a batch, when metrics are read from the GPU and not in between.
  */
 export class MetricsLog {
-  readonly #path: string;
+  readonly #file: SoleLog;
   readonly #every: number;
   readonly #steps: number;
   /** The event file. */
   readonly #events: string | undefined;
   #lines = '';
   #pending: ScalarEvent[] = [];
-  /** Length of the file as this log knows it. */
-  #bytes: number;
   /** The last metrics in the file when it was opened. */
   readonly last: StepMetrics | undefined;
 
-  private constructor(path: string, every: number, steps: number, events: string | undefined, bytes: number, last: StepMetrics | undefined) {
-    this.#bytes = bytes;
-    this.#path = path;
+  private constructor(file: SoleLog, every: number, steps: number, events: string | undefined, last: StepMetrics | undefined) {
+    this.#file = file;
     this.#every = every;
     this.#steps = steps;
     this.#events = events;
@@ -42,7 +40,7 @@ export class MetricsLog {
     const kept = new TextEncoder().encode(before.map(line).join(''));
     await runtime.files.write(path, kept);
     const events = tensorboard ? await writeEvents(runtime.paths.dirname(path), before, now()) : undefined;
-    return new MetricsLog(path, every, steps, events, kept.length, before.at(-1));
+    return new MetricsLog(new SoleLog(path, kept.length), every, steps, events, before.at(-1));
   }
 
   async add(metrics: StepMetrics): Promise<void> {
@@ -55,23 +53,10 @@ export class MetricsLog {
 
   /** Throws `file-exists`, and writes nothing, once another process writes to the same file: a run flushes before each checkpoint and before it saves. */
   async flush(): Promise<void> {
-    await this.#checkAlone();
-    if (this.#lines !== '') {
-      const bytes = new TextEncoder().encode(this.#lines);
-      await runtime.files.append(this.#path, bytes);
-      this.#bytes += bytes.length;
-      await this.#checkAlone(); // of two that append at the same moment none may go on
-    }
+    await (this.#lines === '' ? this.#file.check() : this.#file.append(this.#lines));
     if (this.#events !== undefined && this.#pending.length > 0) await runtime.files.append(this.#events, eventRecords(this.#pending));
     this.#lines = '';
     this.#pending = [];
-  }
-
-  /** Two runs in one folder would leave the metrics and checkpoints of both under one name. */
-  async #checkAlone(): Promise<void> {
-    const size = (await runtime.files.info(this.#path))?.size ?? 0;
-    if (size === this.#bytes) return;
-    throw new CochleaError('file-exists', `another process trains into ${runtime.paths.dirname(this.#path)}: ${this.#path} has ${size} bytes, not ${this.#bytes}`, 'let it finish, or end it and resume');
   }
 }
 

@@ -106,8 +106,10 @@ const isText: Check = (value) => typeof value === 'string';
 const isNumber: Check = (value) => typeof value === 'number' && Number.isFinite(value);
 const isMapOf = (each: Check): Check => (value) => typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(each);
 const isListOf = (each: Check): Check => (value) => Array.isArray(value) && value.every(each);
-const hasFields = (fields: Record<string, Check>): Check => (value) =>
-  isMapOf(() => true)(value) && Object.entries(fields).every(([name, check]) => check((value as Record<string, unknown>)[name]));
+export const isMap = isMapOf(() => true);
+/** Whether a value of JSON has these fields, each as its check asks. */
+export const hasFields = (fields: Record<string, Check>): Check => (value) =>
+  isMap(value) && Object.entries(fields).every(([name, check]) => check((value as Record<string, unknown>)[name]));
 
 /** What comparing reads of a record. */
 const parts: Record<Exclude<keyof VerifyRecord, 'format' | 'cochlea' | 'driver'>, Check> = {

@@ -7,7 +7,7 @@ import { runtime } from '../runtime/index.ts';
 import type { BaseConfig, Compatibility } from '../sae/index.ts';
 import { inputTransform, isDigested, type ManifestContent, readManifest, type RunEnvironment, runEnvironment, stateDigest, StreamInputs, streamShape, Trainer, type TrainerConfig } from '../training/index.ts';
 import { environmentDifferences } from './compare.ts';
-import { type Environment, pinVariants } from './record.ts';
+import { type Environment, hasFields, isMap, pinVariants } from './record.ts';
 
 /** What run.json says of how the run was made. */
 interface RunSettings {
@@ -48,8 +48,7 @@ export async function readRun(folder: string): Promise<{ settings: RunSettings; 
   } catch {
     throw new CochleaError('file-damaged', `${path} is not JSON`);
   }
-  const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
-  if (!settings || ![settings.sae, settings.training, settings.activations].every(isObject)) {
+  if (!settings || !hasFields({ sae: isMap, training: isMap, activations: isMap })(settings)) {
     throw new CochleaError('file-damaged', `${path} does not say how the run was made: \`sae\`, \`training\` or \`activations\` is missing`,
       'it is not what `cochlea train` wrote');
   }

@@ -242,7 +242,7 @@ describe('an --out folder', () => {
     await waits;
     await trainRun(options('shared', { resume: true }));
     goOn();
-    await assert.rejects(first, fails('file-exists', /^another process trains into .*shared: .*metrics\.jsonl has \d+ bytes, not \d+: let it finish, or end it and resume$/));
+    await assert.rejects(first, fails('file-exists', /^another process writes to .*shared: .*metrics\.jsonl has \d+ bytes, not \d+: let it finish, or end it and resume$/));
     assert.deepEqual(bytesOf('shared'), expected);
     assert.deepEqual(readdirSync(place('shared')), written);
   });
